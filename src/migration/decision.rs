@@ -96,5 +96,8 @@ pub fn decide(
     now: Timestamp,
 ) -> Decision {
     let _ = (context, role, registry, agreements, now);
-    Decision { looked_up: None, outcome: Outcome::Undecided }
+    Decision {
+        looked_up: None,
+        outcome: Outcome::Undecided,
+    }
 }

@@ -6,9 +6,7 @@ use super::identity::{McId, Service, SystemName};
 use crate::wire::time::Timestamp;
 
 /// Number of a migration record, given by the registry; never used twice in one data directory.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RecordId(pub u64);
 

@@ -73,7 +73,10 @@ impl fmt::Display for Timestamp {
         let (year, month, day) = civil_from_days(days);
         let (hour, minute, second) = (day_secs / 3_600, day_secs / 60 % 60, day_secs % 60);
         let millis = self.0 / 1_000_000 % 1_000;
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
+        )
     }
 }
 
@@ -86,7 +89,11 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
@@ -96,10 +103,16 @@ mod tests {
 
     #[test]
     fn prints_rfc3339() {
-        assert_eq!(Timestamp::from_nanos(0).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(
+            Timestamp::from_nanos(0).to_string(),
+            "1970-01-01T00:00:00.000Z"
+        );
         let leap = Timestamp::from_nanos(1_709_210_096_789_000_000);
         assert_eq!(leap.to_string(), "2024-02-29T12:34:56.789Z");
-        assert_eq!(Timestamp::from_secs(4_102_444_799).to_string(), "2099-12-31T23:59:59.000Z");
+        assert_eq!(
+            Timestamp::from_secs(4_102_444_799).to_string(),
+            "2099-12-31T23:59:59.000Z"
+        );
     }
 
     #[test]
@@ -107,6 +120,9 @@ mod tests {
         let early = Timestamp::from_secs(1);
         assert_eq!(early.since(Timestamp::from_secs(2)), Duration::ZERO);
         assert_eq!(early - Duration::from_secs(5), Timestamp::from_nanos(0));
-        assert_eq!((Timestamp::from_nanos(u64::MAX) + Duration::from_secs(1)).nanos(), u64::MAX);
+        assert_eq!(
+            (Timestamp::from_nanos(u64::MAX) + Duration::from_secs(1)).nanos(),
+            u64::MAX
+        );
     }
 }

@@ -1,0 +1,1 @@
+//! Configuration: TOML in, checked values out, every mistake named at once.

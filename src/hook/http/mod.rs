@@ -1,0 +1,1 @@
+//! HTTP/JSON hooks under `/v1`.

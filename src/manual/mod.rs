@@ -1,0 +1,1 @@
+//! The manual: long-form documentation, one page a topic.

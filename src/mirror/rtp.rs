@@ -1,0 +1,1 @@
+//! Ports of a plain RTP logger. To be written.

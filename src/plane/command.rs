@@ -1,0 +1,63 @@
+//! What goes to a worker, and what comes back.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use super::counters::Counters;
+use super::flow::{Flow, SlotId};
+
+/// A command to a worker.
+#[derive(Debug)]
+pub enum Command {
+    /// Take the socket into service in an empty slot.
+    Open {
+        /// The slot.
+        slot: SlotId,
+        /// A bound, non-blocking socket.
+        socket: UdpSocket,
+        /// Wanted state.
+        flow: Flow,
+        /// Where to count; the worker is the only writer.
+        counters: Arc<Counters>,
+    },
+    /// Change the wanted state.
+    Configure {
+        /// The slot.
+        slot: SlotId,
+        /// Wanted state.
+        flow: Flow,
+    },
+    /// Copy accepted packets to these loggers; replaces the former list. At most
+    /// [`MAX_MIRRORS`].
+    Mirror {
+        /// The slot.
+        slot: SlotId,
+        /// Loggers, for packets of the slot's own kind.
+        targets: Vec<SocketAddr>,
+    },
+    /// Close the socket and empty the slot; answered by [`Event::Closed`].
+    Close {
+        /// The slot.
+        slot: SlotId,
+    },
+}
+
+/// News from a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The peer of a slot is at this address.
+    Learned {
+        /// The slot.
+        slot: SlotId,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The slot is empty; its counters will not change any more.
+    Closed {
+        /// The slot.
+        slot: SlotId,
+    },
+}
+
+/// How many loggers one stream can be copied to.
+pub const MAX_MIRRORS: usize = 4;

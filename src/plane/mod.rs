@@ -1,0 +1,11 @@
+//! The data plane in userspace: one pinned thread a worker; receive a batch, classify, learn or
+//! check the source, count, fan out, send.
+//!
+//! A worker owns its sockets, buffers and flow slots; nothing that changes per packet is shared.
+//! It takes [`command::Command`]s from a bounded queue (an eventfd wakes it) and reports
+//! [`command::Event`]s on another. Per packet it takes no lock, allocates nothing, logs nothing.
+//! It never sees the session core.
+
+pub mod command;
+pub mod counters;
+pub mod flow;

@@ -1,0 +1,1 @@
+//! Puts the parts together: the control loop, the plane, hooks, logger, signals.

@@ -1,0 +1,16 @@
+//! Calls, legs, streams; offer and answer; which streams are mirrored.
+//!
+//! The pure core of the control path. One way in, [`core::Core::handle`] (requests from
+//! signalling) and [`core::Core::handle_event`] (news from the workers and time), one way out:
+//! after each of them drain [`core::Core::poll_command`], then ask [`core::Core::poll_timeout`]
+//! when to call again. It knows no socket, no clock, no task. What it needs at once from outside
+//! (a bound port, a counter's value) it asks of a [`host::Host`].
+
+pub mod command;
+pub mod core;
+pub mod host;
+pub mod ids;
+pub mod options;
+pub mod reply;
+pub mod request;
+pub mod rewrite;

@@ -1,0 +1,260 @@
+//! What the core answers. Hooks translate these into their protocol.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::host::StreamCounters;
+use super::ids::{CallId, StreamId};
+use crate::migration::context::CallContext;
+use crate::migration::decision::{Decision, LegRole};
+use crate::wire::block::{MediaKind, StreamKind};
+use crate::wire::time::Timestamp;
+
+/// A good answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// To an offer or answer: the SDP for the other side.
+    Sdp(Vec<u8>),
+    /// To a delete: the last figures of the call, or `None` with a warning if it is unknown.
+    Deleted(Option<Box<CallView>>),
+    /// To a query.
+    Call(Box<CallView>),
+    /// To a list.
+    Calls(Vec<CallId>),
+    /// To statistics.
+    Statistics(Box<Statistics>),
+    /// To a context update.
+    Ok,
+    /// To explain.
+    Explained(Box<Explanation>),
+}
+
+/// A refusal. The texts are those that proxies and operators' scripts match on.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No such call.
+    #[error("Unknown call-id")]
+    UnknownCall,
+    /// A delete with `fatal` found nothing.
+    #[error("Call-ID not found or tags didn't match")]
+    NothingToDelete,
+    /// The SDP cannot be read.
+    #[error("Failed to parse SDP")]
+    BadSdp,
+    /// The SDP has no media, or a media without an address.
+    #[error("Incomplete SDP specification")]
+    IncompleteSdp,
+    /// An answer for a party that was never offered to.
+    #[error("Invalid dialogue association")]
+    BadDialogue,
+    /// The SDP cannot be rewritten as asked; the text says why.
+    #[error("Error rewriting SDP")]
+    Rewrite(String),
+    /// No local port is free.
+    #[error("Ran out of ports")]
+    OutOfPorts,
+    /// The limit of calls is reached, or the relay drains.
+    #[error("Parallel session limit reached")]
+    SessionLimit,
+    /// What was asked needs a codec, ICE or SRTP.
+    #[error("unsupported")]
+    Unsupported(&'static str),
+    /// The relay is too busy, or is stopping.
+    #[error("Load limit exceeded")]
+    Busy,
+}
+
+/// State and counters of a call.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CallView {
+    /// The call.
+    pub call_id: CallId,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When signalling last touched it.
+    pub last_signal: Timestamp,
+    /// Free text from signalling.
+    pub metadata: Option<String>,
+    /// Its legs, in the order they came.
+    pub parties: Vec<PartyView>,
+    /// Whether any leg is being mirrored.
+    pub mirrored: bool,
+}
+
+/// One leg.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PartyView {
+    /// Its tag; `None` until it has answered.
+    pub tag: Option<String>,
+    /// Number that tells untagged legs apart within the call.
+    pub index: usize,
+    /// Its branch.
+    pub via_branch: Option<String>,
+    /// Its label.
+    pub label: Option<String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Indexes of the legs whose media it receives.
+    pub subscriptions: Vec<usize>,
+    /// Indexes of the legs that receive its media.
+    pub subscribers: Vec<usize>,
+    /// Its media, by m-line.
+    pub medias: Vec<MediaView>,
+}
+
+/// One media of a leg.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MediaView {
+    /// Place of the m-line, from 1.
+    pub index: u32,
+    /// `audio`, `video`, `application`, ...
+    pub kind: String,
+    /// `RTP/AVP`, `udp MCPTT`: the protocol as the leg's SDP writes it.
+    pub protocol: String,
+    /// First codec, `AMR-WB/16000`.
+    pub codec: Option<String>,
+    /// The leg sends (as far as SDP says).
+    pub send: bool,
+    /// The leg receives (as far as SDP says).
+    pub recv: bool,
+    /// RTCP shares the RTP port.
+    pub rtcp_mux: bool,
+    /// Its sockets: RTP first, RTCP second; retired ones after.
+    pub streams: Vec<StreamView>,
+}
+
+/// One socket of a media.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StreamView {
+    /// The stream.
+    pub stream: StreamId,
+    /// What arrives on it.
+    pub kind: StreamKind,
+    /// Our socket.
+    pub local: SocketAddr,
+    /// Where we send: learned, or else declared.
+    pub endpoint: Option<SocketAddr>,
+    /// What SDP declared.
+    pub advertised: Option<SocketAddr>,
+    /// Sources are checked strictly.
+    pub strict: bool,
+    /// A changed source is followed.
+    pub handover: bool,
+    /// What came in, and why packets were dropped.
+    pub counters: StreamCounters,
+    /// Packets sent out of this socket, towards the leg.
+    pub packets_out: u64,
+    /// Their octets (UDP payload).
+    pub octets_out: u64,
+}
+
+/// Daemon-wide counters that the core keeps itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Statistics {
+    /// Calls that exist now.
+    pub calls: u64,
+    /// Of them, calls with a mirror.
+    pub mirrored_calls: u64,
+    /// Calls ever made.
+    pub calls_total: u64,
+    /// Offers refused by a limit or for want of ports.
+    pub rejected_total: u64,
+    /// Calls ended by `delete`.
+    pub deleted_total: u64,
+    /// Calls ended because no media came.
+    pub timeout_total: u64,
+    /// Calls ended because media of a held call stayed away.
+    pub silent_timeout_total: u64,
+    /// Calls ended because the offer was never answered.
+    pub offer_timeout_total: u64,
+    /// Calls ended because of their absolute length.
+    pub final_timeout_total: u64,
+    /// Ended calls that had media in one direction only.
+    pub oneway_total: u64,
+    /// Ended calls that never had media.
+    pub zeroway_total: u64,
+    /// Sum of the durations of ended calls, in milliseconds.
+    pub duration_total_ms: u64,
+    /// Port pairs in use and in all, by interface and address.
+    pub ports: Vec<PortUse>,
+}
+
+/// Use of the ports of one local address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PortUse {
+    /// Interface name.
+    pub interface: String,
+    /// Local address.
+    pub address: std::net::IpAddr,
+    /// First port of the range.
+    pub min: u16,
+    /// Last port of the range.
+    pub max: u16,
+    /// Ports in use.
+    pub used: u32,
+}
+
+/// Why a call is, or is not, mirrored.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The call.
+    pub call_id: CallId,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it ended, if it has.
+    pub ended: Option<Timestamp>,
+    /// What signalling has told.
+    pub context: CallContext,
+    /// One entry a leg.
+    pub legs: Vec<LegExplanation>,
+    /// One entry a mirror.
+    pub mirrors: Vec<MirrorExplanation>,
+}
+
+/// The decision for one leg.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LegExplanation {
+    /// Its tag, if it has one.
+    pub tag: Option<String>,
+    /// Calling or called.
+    pub role: LegRole,
+    /// The decision.
+    pub decision: Decision,
+    /// When it was made.
+    pub decided: Timestamp,
+    /// Packets that came in on its sockets and were taken.
+    pub packets: u64,
+    /// Packets dropped, by reason; only reasons that occurred.
+    pub drops: Vec<(String, u64)>,
+}
+
+/// The state of one mirror.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MirrorExplanation {
+    /// The primary system that it is for.
+    pub primary_system: String,
+    /// The logger that takes it; `None` if none does.
+    pub logger: Option<String>,
+    /// Why there is none, or what happened to it.
+    pub note: String,
+    /// Its streams.
+    pub streams: Vec<MirrorStream>,
+}
+
+/// One stream of a mirror.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MirrorStream {
+    /// The stream.
+    pub stream: StreamId,
+    /// Its media.
+    pub media: MediaKind,
+    /// What its datagrams are.
+    pub kind: StreamKind,
+    /// Packets copied.
+    pub packets: u64,
+    /// Copies that could not be sent.
+    pub dropped: u64,
+}

@@ -1,0 +1,1 @@
+//! The embedded SQLite database: migration registry, recordings index.
