@@ -1,5 +1,7 @@
 //! What dependencies may be, as `.deny.toml` says: from crates.io only, and under an allowed licence.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails its test")]
+
 use std::process::Command;
 
 use serde_json::Value;

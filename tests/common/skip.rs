@@ -16,6 +16,11 @@
 //! ```
 
 #![allow(dead_code, reason = "each test target uses only some of these")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a helper of tests speaks on their output and fails with them"
+)]
 
 use std::fs::OpenOptions;
 use std::io::Write;
