@@ -6,7 +6,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::host::StreamCounters;
-use super::ids::{CallId, StreamId};
+use super::ids::{CallId, MirrorId, StreamId};
 use crate::migration::context::CallContext;
 use crate::migration::decision::{Decision, LegRole};
 use crate::wire::block::{MediaKind, StreamKind};
@@ -234,6 +234,8 @@ pub struct LegExplanation {
 /// The state of one mirror.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MirrorExplanation {
+    /// The mirror.
+    pub mirror: MirrorId,
     /// The primary system that it is for.
     pub primary_system: String,
     /// The logger that takes it; `None` if none does.
