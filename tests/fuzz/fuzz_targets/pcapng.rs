@@ -16,7 +16,11 @@ fuzz_target!(|data: &[u8]| {
                 let _ = options.comments();
             }
             Block::Interface(interface) => {
-                let _ = (interface.name(), interface.description(), interface.options.count());
+                let _ = (
+                    interface.name(),
+                    interface.description(),
+                    interface.options.count(),
+                );
             }
             Block::Packet(packet) => {
                 let _ = (packet.id(), packet.options.comments());
