@@ -1,7 +1,11 @@
 //! Recordings, seen through tshark.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use homeward::wire::pcapng::{udp, write};
+use homeward::wire::time::Timestamp;
 
 use crate::process::output;
 
@@ -31,7 +35,7 @@ impl Stream {
 /// Recordings below a data directory, in order.
 pub(crate) fn find(data_dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    let mut folders = vec![data_dir.join("recordings")];
+    let mut folders = vec![data_dir.to_owned()];
     while let Some(folder) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(folder) else {
             continue;
@@ -79,6 +83,34 @@ pub(crate) fn read(file: &Path) -> Vec<Stream> {
         stream.contents.push((sequence, payload));
     }
     streams
+}
+
+/// Writes a recording as the relay's logger does, of streams that began at the same time.
+pub(crate) fn write(file: &Path, streams: &[&[Vec<u8>]]) {
+    let mut out = Vec::new();
+    write::section(&mut out, &write::Section::default());
+    for _ in streams {
+        write::interface(&mut out, &write::Interface::default());
+    }
+    let mut data = Vec::new();
+    for (number, packets) in (0..).zip(streams) {
+        let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 6000 + 2 * number));
+        let to = SocketAddr::from((Ipv4Addr::LOCALHOST, 7000 + 2 * number));
+        for (index, packet) in (0..).zip(*packets) {
+            assert!(udp::packet(&mut data, from, to, packet));
+            write::packet(
+                &mut out,
+                &write::Packet {
+                    interface: number.into(),
+                    time: Timestamp::from_nanos(1_000_000_000_000 + index * 20_000_000),
+                    id: Some(index),
+                    data: &data,
+                    comments: &[],
+                },
+            );
+        }
+    }
+    std::fs::write(file, out).unwrap();
 }
 
 /// A row of tshark's table: ... SSRC, payload, packets, lost (per cent), ...

@@ -12,6 +12,7 @@ use crate::http;
 use crate::party::{Ear, Heard, write_pcap};
 use crate::ports::{Ports, RTP_OFFSET, has_ipv6};
 use crate::process::{Process, command, wait_for};
+use crate::recording;
 
 /// Which NG daemon carries the media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,9 +115,9 @@ impl Site {
         wait_for("the HTTP hooks", Duration::from_secs(10), send)
     }
 
-    /// Where the relay keeps its data.
-    pub(crate) fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+    /// The recordings that the relay has closed.
+    pub(crate) fn recordings(&self) -> Vec<PathBuf> {
+        recording::find(&self.dir.path().join("data"))
     }
 
     /// Stops the daemon, which is to end in good order.
@@ -280,7 +281,8 @@ fn proxy_config(plan: Plan, ports: Ports) -> String {
         .replace("@ANSWER@", answer)
 }
 
-fn homeward_config(ports: Ports) -> String {
+/// The file that the relay is started with.
+pub(crate) fn homeward_config(ports: Ports) -> String {
     let (first, last) = ports.media();
     let (logger_first, logger_last) = ports.logger();
     let ipv6 = if has_ipv6() { ", \"::1\"" } else { "" };
