@@ -1,1 +1,3 @@
 //! The embedded SQLite database: migration registry, recordings index.
+
+pub mod index;
