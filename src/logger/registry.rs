@@ -45,7 +45,7 @@ pub(super) struct Attached {
 #[derive(Debug)]
 pub(super) enum Command {
     /// Put this into the archive.
-    Event(Timestamp, Event),
+    Event(Timestamp, Box<Event>),
     /// Receive on this socket.
     Bind(u16, UdpSocket),
     /// What comes on the port belongs to this stream from now on.

@@ -1,7 +1,6 @@
 //! The logger as a service: threads, sockets, files behind one handle.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -17,8 +16,8 @@ use super::fault::Faults;
 use super::intake::Waker;
 use super::registry::{self, Attached, Command, Mirror, Registry};
 use super::stats::{Counters, Stats};
+use crate::sys::clock::Clock;
 use crate::wire::block::{CallInfo, Event, StreamInfo};
-use crate::wire::time::Timestamp;
 
 /// Settings of the logger.
 #[derive(Clone, Debug)]
@@ -59,28 +58,6 @@ impl Default for Options {
             faults: Faults::default(),
             silence: Duration::from_secs(30),
         }
-    }
-}
-
-/// Where a logger takes the time from.
-#[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
-
-impl Clock {
-    /// A clock that asks this function; it must not step backwards.
-    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(now))
-    }
-
-    /// The time.
-    pub fn now(&self) -> Timestamp {
-        (self.0)()
-    }
-}
-
-impl fmt::Debug for Clock {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Clock").field(&self.now()).finish()
     }
 }
 
@@ -165,7 +142,8 @@ impl Handle {
                 }
             }
         };
-        self.shared.command(registry, Command::Event(now, event));
+        self.shared
+            .command(registry, Command::Event(now, Box::new(event)));
     }
 
     /// Takes a stream on this port; the port is bound when this returns. Port 0 lets the system
@@ -188,7 +166,8 @@ impl Handle {
         if let Some(attached) = before.filter(|attached| attached.port == port) {
             let id = attached.id;
             let event = Event::StreamUpdate { id, info };
-            self.shared.command(registry, Command::Event(at, event));
+            self.shared
+                .command(registry, Command::Event(at, Box::new(event)));
             return Ok(address(port));
         }
         let port = self.shared.bind_port(&mut registry, port)?;
@@ -222,7 +201,8 @@ impl Handle {
         };
         let id = attached.id;
         let event = Event::StreamUpdate { id, info };
-        self.shared.command(registry, Command::Event(now, event));
+        self.shared
+            .command(registry, Command::Event(now, Box::new(event)));
     }
 
     /// No more packets will be sent for the stream; those on the way are taken for the grace time.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -18,10 +18,11 @@ use super::receiver::{Parts, Receiver};
 use super::recorder::Recorder;
 use super::recording;
 use super::registry::{self, Command, Registry};
-use super::service::{Clock, Handle, LoggerError, Options, Service, Settings, Shared};
+use super::service::{Handle, LoggerError, Options, Service, Settings, Shared};
 use super::stats::Counters;
 use super::writer::{Batch, Inputs, Writer};
 use crate::store::index::{Index, IndexError};
+use crate::sys::clock::Clock;
 use crate::wire::block::Builder;
 
 /// Starts a logger.
@@ -123,10 +124,10 @@ fn recover(
     layout: &Layout,
     counters: &Counters,
     clock: &Clock,
-    dir: &PathBuf,
+    dir: &Path,
 ) -> Result<(Catalog, u64), LoggerError> {
     let error = |reason: String| LoggerError::Archive {
-        dir: dir.clone(),
+        dir: dir.to_owned(),
         reason,
     };
     let unreadable = |cause: io::Error| error(cause.to_string());

@@ -5,15 +5,14 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crossbeam::channel::Receiver;
 
 use super::fault::Faults;
-use super::service::{
-    Clock, Handle, LoggerError, MirrorKey, Options, Recording, Service, Settings,
-};
+use super::service::{Handle, LoggerError, MirrorKey, Options, Recording, Service, Settings};
 use crate::store::index::Index;
+use crate::sys::clock::Clock;
 use crate::wire::block::{
     CallInfo, Codec, Direction, MediaKind, PartyInfo, StreamInfo, StreamKind,
 };
@@ -23,19 +22,6 @@ use crate::wire::time::Timestamp;
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Far more than anything here takes, on any machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the edge of a test is a real clock"
-)]
-fn clock() -> Clock {
-    Clock::new(|| {
-        let since = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap();
-        Timestamp::from_nanos(u64::try_from(since.as_nanos()).unwrap())
-    })
-}
 
 fn settings(dir: &Path) -> Settings {
     Settings {
@@ -52,7 +38,7 @@ fn settings(dir: &Path) -> Settings {
 }
 
 fn start(dir: &Path) -> Service {
-    Service::start(settings(dir), clock()).unwrap()
+    Service::start(settings(dir), Clock::start()).unwrap()
 }
 
 fn key(mirror: u64) -> MirrorKey {
@@ -257,7 +243,7 @@ fn faults_show_in_the_recording() {
             faults,
             ..Options::default()
         };
-        let service = Service::start_with(settings(dir.path()), clock(), options).unwrap();
+        let service = Service::start_with(settings(dir.path()), Clock::start(), options).unwrap();
         let handle = service.handle();
         handle.open(key(1), info("x"));
         let to = handle
@@ -283,7 +269,7 @@ fn strangers_are_ignored_and_counted() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());
     settings.relays = vec![IpAddr::from([127, 0, 0, 2])];
-    let service = Service::start(settings, clock()).unwrap();
+    let service = Service::start(settings, Clock::start()).unwrap();
     let handle = service.handle();
     handle.open(key(1), info("x"));
     let to = handle
@@ -305,7 +291,7 @@ fn late_packets_are_taken_for_the_grace_time_and_the_port_is_freed() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());
     settings.close_grace = Duration::from_millis(700);
-    let service = Service::start(settings, clock()).unwrap();
+    let service = Service::start(settings, Clock::start()).unwrap();
     let handle = service.handle();
     handle.open(key(1), info("x"));
     let to = handle
@@ -324,7 +310,7 @@ fn a_port_passes_from_one_stream_to_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());
     settings.close_grace = Duration::from_secs(3_600);
-    let service = Service::start(settings, clock()).unwrap();
+    let service = Service::start(settings, Clock::start()).unwrap();
     let (handle, socket) = (service.handle(), sender());
     let mut port = 0;
     for mirror in 0..3u16 {
@@ -501,7 +487,7 @@ fn a_logger_that_stands_alone_records_what_nobody_announced() {
         silence: Duration::from_millis(300),
         ..Options::default()
     };
-    let Ok(service) = Service::start_with(settings, clock(), options) else {
+    let Ok(service) = Service::start_with(settings, Clock::start(), options) else {
         println!("SKIP: the port pair is taken");
         return;
     };
@@ -538,7 +524,7 @@ fn ipv6_and_datagrams_of_any_size() {
         println!("SKIP: no IPv6");
         return;
     };
-    let service = Service::start(settings, clock()).unwrap();
+    let service = Service::start(settings, Clock::start()).unwrap();
     let handle = service.handle();
     handle.open(key(1), info("x"));
     let mut stream = stream(1, Direction::FromUser);

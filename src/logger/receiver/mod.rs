@@ -156,7 +156,7 @@ impl Receiver {
                     Ok(()) => drop(self.state.ports.insert(port, None)),
                     Err(error) => tracing::error!(%error, port, "a port cannot be watched"),
                 },
-                Command::Event(at, event) => self.state.outbox.event(at, event),
+                Command::Event(at, event) => self.state.outbox.event(at, *event),
                 Command::Assign {
                     at,
                     port,
