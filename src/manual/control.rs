@@ -31,6 +31,9 @@
 //! These keys, in an offer or an answer, tell the relay what it cannot see in a description. None
 //! is required; what a later message tells is added to what is known.
 //!
+//! An empty value is as good as none; a value that cannot be read refuses the request, with the key
+//! and the reason.
+//!
 //! | key | value |
 //! | --- | --- |
 //! | `mc-service` | `mcptt`, `mcvideo`, `mcdata` |
@@ -39,8 +42,8 @@
 //! | `mc-group-id` | MC group ID |
 //! | `mc-session-type` | as `session-type` of TS 24.379 F.1: `private`, `prearranged`, `chat`, `first-to-answer`, `ambient-listening`, `adhoc` |
 //! | `mc-functional-alias` | functional alias that the calling party uses |
-//! | `mc-emergency` | `1` or `yes` for an emergency call or imminent peril |
-//! | `mc-info64` | the MC info document of the message (TS 24.379 F.1), in base64, in place of all of these |
+//! | `mc-emergency` | `yes` or `1` for an emergency call or imminent peril |
+//! | `mc-info64` | the MC info document of the message (TS 24.379 F.1), in base64; what the other keys say goes before it |
 //!
 //! A call with no context at all is undecided, and is not mirrored. A call with context is
 //! decided for each leg; how is told in [`super::operations`].
