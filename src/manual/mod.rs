@@ -2,8 +2,14 @@
 //!
 //! - [`architecture`]: the parts, who owns what, and the way of a packet.
 //! - [`control`]: how a SIP proxy drives the relay and tells it who is calling.
+//! - [`configuration`]: every key of the file, and its default.
+//! - [`http`]: the JSON interface.
+//! - [`migration`]: records of migrated users, agreements, and how a decision is made.
 //! - [`operations`]: what to look at when a call is silent or is not recorded.
 
 pub mod architecture;
+pub mod configuration;
 pub mod control;
+pub mod http;
+pub mod migration;
 pub mod operations;
