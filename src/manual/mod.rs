@@ -1,1 +1,3 @@
 //! The manual: long-form documentation, one page a topic.
+
+pub mod load;
