@@ -1,1 +1,11 @@
-//! Puts the parts together: the control loop, the plane, hooks, logger, signals.
+//! Puts the parts together: the control loop, the plane, hooks, logger, store, signals.
+//!
+//! One thread runs the control loop and all servers on a small tokio runtime; data plane workers,
+//! the logger and the store have threads of their own. [`relay::Relay`] is a running relay,
+//! [`engine::Engine`] the heart of its control loop.
+
+pub mod control;
+pub mod engine;
+mod mirrors;
+pub mod relay;
+mod sockets;
