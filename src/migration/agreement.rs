@@ -31,6 +31,85 @@ pub struct Agreement {
     pub on_failed_migration: OnFailedMigration,
 }
 
+impl Agreement {
+    /// An agreement with everything at its default: both ways, all services, audio, video and
+    /// floor control duplicated to these loggers, a loss of which does not touch the call.
+    pub fn new(primary: SystemName, loggers: Vec<String>) -> Self {
+        Self {
+            primary,
+            kind: Kind::Bilateral,
+            services: vec![Service::Mcptt, Service::Mcvideo, Service::Mcdata],
+            mode: Mode::Duplicate,
+            media: vec![MediaKind::Audio, MediaKind::Video, MediaKind::Floor],
+            deny_session_types: Vec::new(),
+            loggers,
+            mandatory: false,
+            on_logger_loss: OnLoggerLoss::Continue,
+            on_failed_migration: OnFailedMigration::Reject,
+        }
+    }
+
+    /// The same agreement with every list free of repetitions; the order stays, since that of
+    /// loggers has a meaning.
+    #[must_use]
+    pub fn normalise(mut self) -> Self {
+        unique(&mut self.services);
+        unique(&mut self.media);
+        unique(&mut self.deny_session_types);
+        unique(&mut self.loggers);
+        self
+    }
+
+    /// What makes the agreement useless, as (member, reason); empty for a good one.
+    pub fn faults(&self, own: &SystemName) -> Vec<(&'static str, &'static str)> {
+        let mut faults = Vec::new();
+        if self.primary == *own {
+            faults.push(("primary", "is this system itself"));
+        }
+        if self.services.is_empty() {
+            faults.push(("services", "must name at least one service"));
+        }
+        if self.media.is_empty() {
+            faults.push(("media", "must name at least one kind of media"));
+        }
+        if self.loggers.is_empty() {
+            faults.push(("loggers", "must name at least one logger"));
+        }
+        if self.mode == Mode::Redirect {
+            faults.push(("mode", "redirect is not supported in this version"));
+        }
+        faults
+    }
+
+    /// Whether the primary's users may be served here as migrated.
+    pub fn lets_in(&self) -> bool {
+        match self.kind {
+            Kind::Bilateral | Kind::UnilateralIn => true,
+            Kind::UnilateralOut => false,
+        }
+    }
+
+    /// Whether it covers the service.
+    pub fn covers(&self, service: Service) -> bool {
+        self.services.contains(&service)
+    }
+
+    /// Whether it forbids to send this session type home. A type that signalling did not tell is
+    /// not forbidden: it may become so once it is told.
+    pub fn denies(&self, session_type: Option<SessionType>) -> bool {
+        session_type.is_some_and(|given| self.deny_session_types.contains(&given))
+    }
+}
+
+fn unique<T: PartialEq + Clone>(list: &mut Vec<T>) {
+    let all = std::mem::take(list);
+    for item in all {
+        if !list.contains(&item) {
+            list.push(item);
+        }
+    }
+}
+
 /// Direction of an agreement (TS 23.280 5.2.9.1: one way or two way is a business matter).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -75,4 +154,31 @@ pub enum OnFailedMigration {
     /// Calls are refused.
     #[default]
     Reject,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_name_their_members() {
+        let own: SystemName = "partner.example".parse().unwrap();
+        let good = Agreement::new("primary.example".parse().unwrap(), vec!["hq".into()]);
+        assert!(good.faults(&own).is_empty());
+        let bad = Agreement {
+            services: Vec::new(),
+            media: Vec::new(),
+            mode: Mode::Redirect,
+            ..Agreement::new(own.clone(), Vec::new())
+        };
+        let members: Vec<&str> = bad.faults(&own).iter().map(|(member, _)| *member).collect();
+        assert_eq!(members, ["primary", "services", "media", "loggers", "mode"]);
+    }
+
+    #[test]
+    fn repetitions_go_and_the_order_stays() {
+        let mut agreement = Agreement::new("p.example".parse().unwrap(), Vec::new());
+        agreement.loggers = vec!["b".into(), "a".into(), "b".into()];
+        assert_eq!(agreement.normalise().loggers, ["b", "a"]);
+    }
 }

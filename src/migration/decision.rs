@@ -1,11 +1,12 @@
 //! The routing decision: for one leg of a call, whether its media goes home, and why.
 
 use serde::Serialize;
+use smallvec::SmallVec;
 
 use super::agreement::{Agreement, Mode};
 use super::context::CallContext;
 use super::identity::{McId, Service, SystemName};
-use super::record::RecordId;
+use super::record::{Record, RecordId};
 use super::registry::Registry;
 use crate::wire::block::MediaKind;
 use crate::wire::time::Timestamp;
@@ -67,6 +68,43 @@ pub struct MirrorRule {
     pub mandatory: bool,
 }
 
+impl Decision {
+    fn none(looked_up: Option<McId>, reason: Reason) -> Self {
+        Self {
+            looked_up,
+            outcome: Outcome::None { reason },
+        }
+    }
+
+    /// The rule, if the leg's media goes home.
+    pub const fn rule(&self) -> Option<&MirrorRule> {
+        match &self.outcome {
+            Outcome::Mirror(rule) => Some(rule),
+            Outcome::None { .. } | Outcome::Undecided => None,
+        }
+    }
+}
+
+impl Reason {
+    /// The reason in words, for `explain` and logs.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::PartyUnknown => "signalling did not name this party",
+            Self::NotMigrated => "no migration is known for this party",
+            Self::MigrationNotInForce => "the party's migration has ended or has not begun",
+            Self::NoAgreement => "there is no agreement with the party's primary system",
+            Self::AgreementOneWay => {
+                "the agreement does not cover users who migrate to this system"
+            }
+            Self::ServiceNotCovered => "the agreement does not cover the service",
+            Self::SessionTypeDenied => "the agreement denies this type of session",
+            Self::ServiceAmbiguous => {
+                "several users have this name in different services, and signalling named no service"
+            }
+        }
+    }
+}
+
 /// Why a leg is not mirrored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -85,9 +123,16 @@ pub enum Reason {
     ServiceNotCovered,
     /// The agreement denies the session type.
     SessionTypeDenied,
+    /// Signalling names no service, and users of several services go by that name.
+    ServiceAmbiguous,
 }
 
 /// Decides for one leg. Pure; the same arguments give the same decision.
+///
+/// The leg's party is looked up under the ID that signalling gave it: as an ID that we issued, as
+/// an ID from home, as a functional alias (TS 23.280 10.16.3, 10.16.5). The calling party is also
+/// looked up under the alias it uses, if its ID leads to no migration in force. Without a service
+/// in the context the record's own counts, as long as all that match mean the same user.
 pub fn decide(
     context: &CallContext,
     role: LegRole,
@@ -95,9 +140,147 @@ pub fn decide(
     agreements: &[Agreement],
     now: Timestamp,
 ) -> Decision {
-    let _ = (context, role, registry, agreements, now);
-    Decision {
-        looked_up: None,
-        outcome: Outcome::Undecided,
+    if context.is_empty() {
+        return Decision {
+            looked_up: None,
+            outcome: Outcome::Undecided,
+        };
+    }
+    let (id, alias) = match role {
+        LegRole::Calling => (&context.calling_id, &context.functional_alias),
+        LegRole::Called => (&context.called_id, &None),
+    };
+    let by_id = id.as_ref().map(|id| {
+        let found = registry.by_id(id);
+        (id, matching(found, context.service, now))
+    });
+    let by_alias = alias.as_ref().map(|alias| {
+        let found = registry.by_alias(alias);
+        (alias, matching(found, context.service, now))
+    });
+    let mut tried = [by_id, by_alias].into_iter().flatten();
+    let Some(first) = tried.next() else {
+        return Decision::none(None, Reason::PartyUnknown);
+    };
+    // What says most wins; of equals the ID.
+    let (name, found) = tried.fold(first, |best, next| {
+        match next.1.weight() > best.1.weight() {
+            true => next,
+            false => best,
+        }
+    });
+    let looked_up = Some(name.clone());
+    match found {
+        Match::None => Decision::none(looked_up, Reason::NotMigrated),
+        Match::NotInForce => Decision::none(looked_up, Reason::MigrationNotInForce),
+        Match::Ambiguous => Decision::none(looked_up, Reason::ServiceAmbiguous),
+        Match::InForce(records) => Decision {
+            looked_up,
+            outcome: outcome(&records, context, agreements),
+        },
     }
 }
+
+/// What a look-up gave.
+enum Match<'a> {
+    None,
+    NotInForce,
+    Ambiguous,
+    /// Records of one user, one for each service; never empty.
+    InForce(SmallVec<[&'a Record; 3]>),
+}
+
+impl Match<'_> {
+    const fn weight(&self) -> u8 {
+        match self {
+            Self::None => 0,
+            Self::NotInForce => 1,
+            Self::Ambiguous => 2,
+            Self::InForce(_) => 3,
+        }
+    }
+}
+
+fn matching<'a>(
+    found: impl Iterator<Item = (Service, &'a Record)>,
+    service: Option<Service>,
+    now: Timestamp,
+) -> Match<'a> {
+    let mut any = false;
+    let mut records: SmallVec<[&Record; 3]> = SmallVec::new();
+    for (of, record) in found.take(MAX_MATCHES) {
+        if service.is_some_and(|service| service != of) {
+            continue;
+        }
+        any = true;
+        // The first one of a service is the best one.
+        if record.in_force(now) && records.iter().all(|other| other.service != of) {
+            records.push(record);
+        }
+    }
+    records.sort_by_key(|record| record.service);
+    let Some(first) = records.first() else {
+        return if any { Match::NotInForce } else { Match::None };
+    };
+    let home = (&first.primary_system, &first.primary_id);
+    match records
+        .iter()
+        .all(|record| (&record.primary_system, &record.primary_id) == home)
+    {
+        true => Match::InForce(records),
+        false => Match::Ambiguous,
+    }
+}
+
+/// The first record that the agreement lets go home; if there is none, why the first does not.
+fn outcome(records: &[&Record], context: &CallContext, agreements: &[Agreement]) -> Outcome {
+    let mut refusal = Reason::NotMigrated;
+    for (place, record) in records.iter().enumerate() {
+        match agreed(record, context, agreements) {
+            Ok(agreement) => return Outcome::Mirror(rule(record, agreement)),
+            Err(reason) if place == 0 => refusal = reason,
+            Err(_) => {}
+        }
+    }
+    Outcome::None { reason: refusal }
+}
+
+fn agreed<'a>(
+    record: &Record,
+    context: &CallContext,
+    agreements: &'a [Agreement],
+) -> Result<&'a Agreement, Reason> {
+    let with = |agreement: &&Agreement| agreement.primary == record.primary_system;
+    let agreement = agreements.iter().find(with).ok_or(Reason::NoAgreement)?;
+    if !agreement.lets_in() {
+        return Err(Reason::AgreementOneWay);
+    }
+    if !agreement.covers(record.service) {
+        return Err(Reason::ServiceNotCovered);
+    }
+    if agreement.denies(context.session_type) {
+        return Err(Reason::SessionTypeDenied);
+    }
+    Ok(agreement)
+}
+
+fn rule(record: &Record, agreement: &Agreement) -> MirrorRule {
+    MirrorRule {
+        record: record.id,
+        service: record.service,
+        primary_id: record.primary_id.clone(),
+        partner_id: record.partner_id.clone(),
+        primary_system: record.primary_system.clone(),
+        mode: agreement.mode,
+        media: agreement.media.clone(),
+        loggers: agreement.loggers.clone(),
+        mandatory: agreement.mandatory,
+    }
+}
+
+/// How many records of one name are looked at; there are that many only if a user has many
+/// scheduled migrations.
+const MAX_MATCHES: usize = 64;
+
+#[cfg(test)]
+mod tests;

@@ -106,6 +106,18 @@ impl McId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The domain of a SIP URI (RFC 3261 19.1.1: what stands between `@` and port, parameters or
+    /// headers), in lower case. `None` for other schemes and for URIs without a user.
+    pub fn host(&self) -> Option<&str> {
+        let (scheme, rest) = self.0.split_once(':')?;
+        if !matches!(scheme, "sip" | "sips") {
+            return None;
+        }
+        let (_, host) = rest.rsplit_once('@')?;
+        let end = host.find([':', ';', '?']).unwrap_or(host.len());
+        host.get(..end).filter(|host| !host.is_empty())
+    }
 }
 
 impl fmt::Display for McId {
@@ -195,6 +207,19 @@ mod tests {
         );
         assert_eq!(id("tel:+4312345").as_str(), "tel:+4312345");
         assert_ne!(id("sip:alice@a.example"), id("sip:Alice@a.example"));
+    }
+
+    #[test]
+    fn host_is_the_domain_alone() {
+        let host = |text: &str| text.parse::<McId>().unwrap().host().map(str::to_owned);
+        assert_eq!(host("a@B.Example").as_deref(), Some("b.example"));
+        assert_eq!(
+            host("sips:a@b.example:5061;x=y?z").as_deref(),
+            Some("b.example")
+        );
+        assert_eq!(host("tel:+431"), None);
+        assert_eq!(host("sip:b.example"), None);
+        assert_eq!(host("sip:a@:5"), None);
     }
 
     #[test]

@@ -55,4 +55,9 @@ impl Record {
     pub fn in_force(&self, now: Timestamp) -> bool {
         self.since <= now && self.until.is_none_or(|until| now < until)
     }
+
+    /// Whether the record is in force at `now` or will be later.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now.max(self.since) < until)
+    }
 }

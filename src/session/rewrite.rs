@@ -1,1 +1,0 @@
-//! Writing the SDP for the other side (NG reference 12). To be written.
