@@ -9,7 +9,6 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::engine::Engine;
-use crate::session::core::Event;
 use crate::session::reply::{Error, Reply};
 use crate::session::request::Request;
 
@@ -84,7 +83,7 @@ pub(super) async fn run(
     loop {
         // A flood of requests must not hold up time.
         if engine.poll_timeout().is_some_and(|at| at <= engine.now()) {
-            engine.event(Event::Tick);
+            engine.tick();
         }
         let flushed = engine.flush();
         let tick = until_tick(&engine, flushed);
@@ -105,7 +104,7 @@ pub(super) async fn run(
                 batch.drain(..).for_each(|message| handle(&mut engine, message));
             }
             // 4. Time.
-            () = tokio::time::sleep(tick) => engine.event(Event::Tick),
+            () = tokio::time::sleep(tick) => engine.tick(),
         }
     }
     engine.stop();

@@ -83,9 +83,20 @@ impl Engine {
         self.sockets.flush()
     }
 
-    /// When the core wants a tick.
+    /// When core or registry want a tick.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.core.poll_timeout()
+        match (self.core.poll_timeout(), self.registry.next_event()) {
+            (Some(core), Some(registry)) => Some(core.min(registry)),
+            (core, registry) => core.or(registry),
+        }
+    }
+
+    /// Lets core and registry take account of time.
+    pub fn tick(&mut self) {
+        if !self.registry.expire(self.clock.now()).is_empty() {
+            self.event(Event::RegistryChanged);
+        }
+        self.event(Event::Tick);
     }
 
     /// The time now.
@@ -96,6 +107,11 @@ impl Engine {
     /// The registry, to look things up.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The registry, for changes that concern no call yet.
+    pub(super) fn registry_mut(&mut self) -> &mut Registry {
+        &mut self.registry
     }
 
     /// Changes the registry; calls that this concerns are decided anew.

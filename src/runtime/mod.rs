@@ -5,6 +5,7 @@
 //! [`engine::Engine`] the heart of its control loop.
 
 pub mod control;
+pub mod door;
 pub mod engine;
 mod mirrors;
 pub mod relay;

@@ -1,0 +1,85 @@
+//! What hooks hold of the runtime: requests go to the control loop, changes of the registry to
+//! the store first.
+
+use super::control::{Mailbox, Stopped};
+use crate::hook::{Control, RegistryFailure};
+use crate::migration::record::{Record, RecordId};
+use crate::migration::registry::{
+    Change, NewRecord, RecordFilter, RecordUpdate, Registry, RegistryError,
+};
+use crate::session::reply::{Error, Reply};
+use crate::session::request::Request;
+use crate::store::registry::Store;
+use crate::wire::time::Timestamp;
+
+/// The way from hooks to the relay; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Door {
+    mailbox: Mailbox,
+    store: Store,
+}
+
+impl Door {
+    /// A door to this control loop and store.
+    pub(super) fn new(mailbox: Mailbox, store: Store) -> Self {
+        Self { mailbox, store }
+    }
+
+    /// A change in two phases: checked and reserved, stored, and only then in force.
+    async fn change(
+        &self,
+        prepare: impl FnOnce(&mut Registry, Timestamp) -> Result<Change, RegistryError> + Send + 'static,
+    ) -> Result<Record, RegistryFailure> {
+        let prepared = self.mailbox.with(move |engine| {
+            let now = engine.now();
+            prepare(engine.registry_mut(), now)
+        });
+        let change = prepared.await??;
+        let stored = self.store.put(change.records().to_vec()).await;
+        self.mailbox
+            .with(move |engine| match stored {
+                Ok(()) => Ok(engine.change_registry(|registry| registry.commit(change))),
+                Err(error) => {
+                    engine.registry_mut().abort(change);
+                    Err(RegistryFailure::Store(error.to_string()))
+                }
+            })
+            .await?
+    }
+}
+
+impl Control for Door {
+    async fn request(&self, request: Request) -> Result<Reply, Error> {
+        self.mailbox.session(request).await
+    }
+
+    async fn add_migration(&self, new: NewRecord) -> Result<Record, RegistryFailure> {
+        self.change(move |registry, now| registry.prepare_add(new, now)).await
+    }
+
+    async fn update_migration(
+        &self,
+        id: RecordId,
+        update: RecordUpdate,
+    ) -> Result<Record, RegistryFailure> {
+        self.change(move |registry, now| registry.prepare_update(id, update, now)).await
+    }
+
+    async fn end_migration(&self, id: RecordId) -> Result<Record, RegistryFailure> {
+        self.change(move |registry, now| registry.prepare_end(id, now)).await
+    }
+
+    async fn migrations(&self, filter: RecordFilter) -> Result<Vec<Record>, RegistryFailure> {
+        let listed = self.mailbox.with(move |engine| {
+            let now = engine.now();
+            engine.registry().list(&filter, now)
+        });
+        Ok(listed.await?)
+    }
+}
+
+impl From<Stopped> for RegistryFailure {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Busy
+    }
+}
