@@ -2,6 +2,7 @@
 //! the store first.
 
 use super::control::{Mailbox, Stopped};
+use super::engine::Engine;
 use crate::hook::{Control, RegistryFailure};
 use crate::migration::record::{Record, RecordId};
 use crate::migration::registry::{
@@ -9,7 +10,7 @@ use crate::migration::registry::{
 };
 use crate::session::reply::{Error, Reply};
 use crate::session::request::Request;
-use crate::store::registry::Store;
+use crate::store::registry::{Store, StoreError};
 use crate::wire::time::Timestamp;
 
 /// The way from hooks to the relay; cheap to clone.
@@ -25,26 +26,45 @@ impl Door {
         Self { mailbox, store }
     }
 
-    /// A change in two phases: checked and reserved, stored, and only then in force.
+    /// A change in two phases: checked and reserved, stored, and only then in force. It runs to
+    /// its end even if the client that asked for it goes away in between.
     async fn change(
         &self,
         prepare: impl FnOnce(&mut Registry, Timestamp) -> Result<Change, RegistryError> + Send + 'static,
     ) -> Result<Record, RegistryFailure> {
+        let door = self.clone();
+        let whole = tokio::spawn(async move {
+            let change = door.prepare(prepare).await?;
+            let stored = door.store.put(change.records().to_vec()).await;
+            door.finish(change, stored).await
+        });
+        whole.await.unwrap_or(Err(RegistryFailure::Busy))
+    }
+
+    async fn prepare(
+        &self,
+        prepare: impl FnOnce(&mut Registry, Timestamp) -> Result<Change, RegistryError> + Send + 'static,
+    ) -> Result<Change, RegistryFailure> {
         let prepared = self.mailbox.with(move |engine| {
             let now = engine.now();
             prepare(engine.registry_mut(), now)
         });
-        let change = prepared.await??;
-        let stored = self.store.put(change.records().to_vec()).await;
-        self.mailbox
-            .with(move |engine| match stored {
-                Ok(()) => Ok(engine.change_registry(|registry| registry.commit(change))),
-                Err(error) => {
-                    engine.registry_mut().abort(change);
-                    Err(RegistryFailure::Store(error.to_string()))
-                }
-            })
-            .await?
+        Ok(prepared.await??)
+    }
+
+    async fn finish(
+        &self,
+        change: Change,
+        stored: Result<(), StoreError>,
+    ) -> Result<Record, RegistryFailure> {
+        let finish = move |engine: &mut Engine| match stored {
+            Ok(()) => Ok(engine.change_registry(|registry| registry.commit(change))),
+            Err(error) => {
+                engine.registry_mut().abort(change);
+                Err(RegistryFailure::Store(error.to_string()))
+            }
+        };
+        self.mailbox.with(finish).await?
     }
 }
 
