@@ -72,6 +72,22 @@ impl Mailbox {
     }
 }
 
+impl Mailbox {
+    /// As [`Self::with`], for threads outside of the runtime.
+    ///
+    /// # Errors
+    /// The relay stops.
+    pub fn with_blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Engine) -> T + Send + 'static,
+    ) -> Result<T, Stopped> {
+        let (answer, reply) = oneshot::channel();
+        let job = Box::new(move |engine: &mut Engine| drop(answer.send(job(engine))));
+        self.queue.blocking_send(Message::With(job)).map_err(|_| Stopped)?;
+        reply.blocking_recv().map_err(|_| Stopped)
+    }
+}
+
 /// Runs until `stop` turns true or all mailboxes are gone; then ends all calls.
 pub(super) async fn run(
     mut engine: Engine,

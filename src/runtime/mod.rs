@@ -7,6 +7,9 @@
 pub mod control;
 pub mod door;
 pub mod engine;
+mod metrics;
 mod mirrors;
 pub mod relay;
-mod sockets;
+mod setup;
+mod signals;
+pub mod sockets;

@@ -21,13 +21,13 @@ pub(crate) struct Bench {
 pub(crate) struct Setup {
     /// Media ports.
     pub(crate) ports: u16,
-    /// Further configuration: TOML, put behind the rest.
-    pub(crate) more: String,
+    /// Limit of calls.
+    pub(crate) max_calls: usize,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { ports: 100, more: String::new() }
+        Self { ports: 100, max_calls: 1_000 }
     }
 }
 
@@ -39,6 +39,7 @@ impl Bench {
     pub(crate) fn with(setup: Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (first, last) = port_range(setup.ports);
+        let (other_first, other_last) = port_range(setup.ports);
         let (store_first, store_last) = port_range(200);
         let config = format!(
             r#"
@@ -46,6 +47,7 @@ impl Bench {
 system = "partner.example"
 data_dir = "{data}"
 workers = 1
+max_calls = {max_calls}
 [[interface]]
 name = "core"
 addresses = ["127.0.0.1", "::1"]
@@ -53,16 +55,18 @@ ports = [{first}, {last}]
 [[interface]]
 name = "partner"
 addresses = ["127.0.0.1", "::1"]
-ports = [{first}, {last}]
+ports = [{other_first}, {other_last}]
 [ng]
 udp = ["127.0.0.1:0"]
 [http]
-listen = "127.0.0.1:0"
+listen = ["127.0.0.1:0"]
+[archive]
+ports = [{store_first}, {store_last}]
+close_grace = "200ms"
 [[logger]]
 name = "hq"
 transport = "rtp"
 embedded = true
-ports = [{store_first}, {store_last}]
 [[agreement]]
 primary = "primary.example"
 kind = "bilateral"
@@ -70,9 +74,9 @@ services = ["mcptt"]
 mode = "duplicate"
 loggers = ["hq"]
 on_logger_loss = "continue"
-{more}"#,
+"#,
             data = dir.path().join("data").display(),
-            more = setup.more,
+            max_calls = setup.max_calls,
         );
         let config = homeward::config::check(&config)
             .unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{config}"));
@@ -111,7 +115,7 @@ on_logger_loss = "continue"
 
     /// One HTTP request; status and JSON body (null if there is none).
     pub(crate) fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
-        http(self.relay.http().unwrap(), method, path, body)
+        http(self.relay.http()[0], method, path, body)
     }
 
     /// Waits until `count` recordings are closed, and gives their paths in order.

@@ -35,7 +35,7 @@ fn ports_run_out_with_the_right_text_and_none_leaks() {
 
 #[test]
 fn the_limit_of_calls_is_told_as_the_client_understands_it() {
-    let bench = Bench::with(Setup { more: "[limits]\nmax_calls = 1\n".into(), ..Setup::default() });
+    let bench = Bench::with(Setup { max_calls: 1, ..Setup::default() });
     let ng = bench.ng();
     assert_eq!(offer(&ng, "one")["result"], "ok");
     let plain = offer(&ng, "two");
