@@ -43,10 +43,10 @@ impl CallContext {
         } = newer;
         self.service = service.or(self.service);
         self.session_type = session_type.or(self.session_type);
-        self.calling_id = calling_id.or(self.calling_id.take());
-        self.called_id = called_id.or(self.called_id.take());
-        self.group_id = group_id.or(self.group_id.take());
-        self.functional_alias = functional_alias.or(self.functional_alias.take());
+        self.calling_id = calling_id.or_else(|| self.calling_id.take());
+        self.called_id = called_id.or_else(|| self.called_id.take());
+        self.group_id = group_id.or_else(|| self.group_id.take());
+        self.functional_alias = functional_alias.or_else(|| self.functional_alias.take());
         self.emergency |= emergency;
     }
 }

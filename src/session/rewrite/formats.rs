@@ -1,7 +1,6 @@
 //! Which formats are handed on (NG reference 9.1, 6.2).
 
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::wire::sdp::{Codec, Media};
 
@@ -27,22 +26,17 @@ impl Kept {
             return Self::All;
         }
         let codecs = media.codecs();
-        let mut kept: SmallVec<[&Codec<'_>; 16]> = codecs
+        let common: SmallVec<[&Codec<'_>; 16]> = codecs
             .iter()
             .filter(|codec| offered.is_none_or(|offered| offered.has(codec)))
             .collect();
         let bare = |codec: &&Codec<'_>| !strip.iter().any(|name| is_named(codec, name));
-        if kept.iter().any(bare) {
-            kept.retain(|codec| bare(codec));
+        let mut payloads = paired(common.iter().copied().filter(bare));
+        if payloads.is_empty() {
+            payloads = paired(common.iter().copied());
         }
-        let payloads: SmallVec<[u8; 16]> = kept.iter().map(|codec| codec.payload).collect();
-        let paired = |codec: &&&Codec<'_>| repairs(codec).is_none_or(|p| payloads.contains(&p));
-        let payloads: SmallVec<[u8; 16]> = kept
-            .iter()
-            .filter(paired)
-            .map(|codec| codec.payload)
-            .collect();
-        if payloads.len() == media.formats().count() {
+        let all = payloads.len() == media.formats().count();
+        if all || (offered.is_none() && payloads.is_empty()) {
             return Self::All;
         }
         Self::Only(payloads)
@@ -88,14 +82,14 @@ fn encoding(codec: &Codec<'_>) -> u64 {
     if codec.name.is_empty() {
         return UNKNOWN;
     }
-    let mut hasher = Xxh3Default::new();
-    for byte in codec.name.bytes() {
-        hasher.update(&[byte.to_ascii_lowercase()]);
-    }
-    hasher.update(&[0]);
-    hasher.update(&codec.clock.to_le_bytes());
-    hasher.update(codec.params.unwrap_or("1").as_bytes());
-    hasher.digest()
+    let name = codec.name.bytes().map(|b| b.to_ascii_lowercase());
+    let clock = codec.clock.to_le_bytes();
+    let channels = codec.params.unwrap_or("1").bytes();
+    // FNV-1a. A collision lets a codec through that was not offered, which harms nobody.
+    let octets = name.chain([0]).chain(clock).chain(channels);
+    octets.fold(0xcbf2_9ce4_8422_2325, |hash, octet| {
+        (hash ^ u64::from(octet)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn is_named(codec: &Codec<'_>, name: &str) -> bool {
@@ -104,6 +98,15 @@ fn is_named(codec: &Codec<'_>, name: &str) -> bool {
     };
     let clock = clock.split('/').next().and_then(|clock| clock.parse().ok());
     codec.name.eq_ignore_ascii_case(name) && clock.is_none_or(|c: u32| c == codec.clock)
+}
+
+/// Payload types of the codecs, without retransmission of what is not among them.
+fn paired<'c>(codecs: impl Iterator<Item = &'c Codec<'c>> + Clone) -> SmallVec<[u8; 16]> {
+    let stays = |payload| codecs.clone().any(|codec| codec.payload == payload);
+    let pairs = codecs
+        .clone()
+        .filter(|codec| repairs(codec).is_none_or(stays));
+    pairs.map(|codec| codec.payload).collect()
 }
 
 /// The payload type that a retransmission format repairs.

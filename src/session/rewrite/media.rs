@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Action, Kept, MediaPlan, Mux, line, line_rest, whole_line};
+use super::{Action, Kept, MediaPlan, Mux, line, line_rest};
 use crate::session::options::{Family, Ice, Options, RtcpAttribute};
 use crate::session::reply::Error;
 use crate::wire::sdp::{Attribute, Direction, Key, Media, Profile, Session, static_codec};
@@ -98,16 +98,13 @@ impl Writer<'_, '_> {
             line(out, b'c', connection.text.as_bytes());
         }
         for text in &media.bandwidth {
-            whole_line(out, text);
+            line_rest(out, text);
         }
         self.where_key(out, |_| true);
     }
 
     fn m_line(&self, out: &mut Vec<u8>, port: u16, count: u16, kept: &Kept) {
-        let protocol = match self.plan.protocol {
-            Some(word) if self.media.is_rtp() && self.plan.action != Action::AsItCame => word,
-            _ => self.media.protocol,
-        };
+        let protocol = self.protocol();
         // Writing to a `Vec` cannot fail.
         let _ = write!(out, "m={} {port}", self.media.kind);
         if count > 1 {
@@ -130,13 +127,23 @@ impl Writer<'_, '_> {
         out.extend_from_slice(b"\r\n");
     }
 
+    /// The receiver's word where it means the same packets; a rejected media may ask for more.
+    fn protocol(&self) -> &str {
+        let own = self.media.protocol;
+        if self.plan.action == Action::AsItCame || !self.media.is_rtp() {
+            return own;
+        }
+        let passes = |word: &&str| self.media.profile.passes_as(Profile::of(word));
+        self.plan.protocol.filter(passes).unwrap_or(own)
+    }
+
     fn texts_and_connection(&self, out: &mut Vec<u8>, address: IpAddr) {
         if let Some(text) = self.media.information {
             line(out, b'i', text);
         }
         let _ = write!(out, "c=IN {} {address}\r\n", Family::of(address).as_str());
         for text in &self.media.bandwidth {
-            whole_line(out, text);
+            line_rest(out, text);
         }
     }
 
@@ -154,6 +161,10 @@ impl Writer<'_, '_> {
     /// All attributes of a media that is not RTP but ICE's, in their order (NG reference 12.5).
     fn foreign_attributes(&self, out: &mut Vec<u8>) {
         let ice = self.options.ice == Ice::Pass;
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "the rest is not ours to judge"
+        )]
         self.where_key(out, |key| match key {
             Key::Mid | Key::Label | Key::BundleOnly => false,
             Key::Ice | Key::IceLite => ice,

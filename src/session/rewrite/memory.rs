@@ -97,7 +97,7 @@ impl Memory {
     ) -> &'m [u8] {
         // A session without a meaningful name has "-" (RFC 8866 5.3).
         let name = session.name.unwrap_or(b"-");
-        if !replace.session_name {
+        if !replace.session_name || name.len() > MAX_NAME {
             return name;
         }
         let fixed = self.fixed.get_or_insert_default();
@@ -137,3 +137,6 @@ impl Memory {
         out.splice(hole..hole, digits.bytes());
     }
 }
+
+/// Longest session name that is remembered, in octets; a longer one goes through as it came.
+const MAX_NAME: usize = 512;

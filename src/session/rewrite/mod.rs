@@ -175,33 +175,47 @@ pub fn write(
     Ok(out)
 }
 
+/// The lines from `s=` to the last attribute of the session.
 fn write_head(out: &mut Vec<u8>, session: &Session<'_>, plan: &Plan<'_>, memory: &mut Memory) {
     let name = memory.session_name(session, plan.options.replace);
     line(out, b's', name);
-    for text in session.texts.iter().chain(&session.bandwidth) {
-        whole_line(out, text);
+    for sort in *b"iuep" {
+        for text in session.texts.iter().filter(|t| t.first() == Some(&sort)) {
+            line_rest(out, text);
+        }
+    }
+    for text in &session.bandwidth {
+        line_rest(out, text);
     }
     if session.timing.iter().all(|t| !t.starts_with(b"t=")) {
-        whole_line(out, b"t=0 0");
+        line_rest(out, b"t=0 0");
     }
     for timing in &session.timing {
-        whole_line(out, timing);
+        line_rest(out, timing);
     }
     if plan.options.loop_protect {
         out.extend_from_slice(b"a=rtpengine:");
         line_rest(out, plan.instance.as_bytes());
     }
-    let passed = plan.options.passthrough || plan.options.ice == Ice::Pass;
+    write_session_attributes(out, session, plan.options);
+}
+
+fn write_session_attributes(out: &mut Vec<u8>, session: &Session<'_>, options: &Options) {
+    let passed = options.passthrough || options.ice == Ice::Pass;
     let first = |a: &&Attribute<'_>| passed && (a.key() == Key::IceLite || is_bundle(a));
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest is not ours to judge"
+    )]
     let rest = |a: &&Attribute<'_>| match a.key() {
         Key::IceLite => false,
         Key::Ice => passed,
         Key::Group => !is_bundle(a),
         // Every RTP media states its direction and its RTCP port itself.
         Key::SendRecv | Key::SendOnly | Key::RecvOnly | Key::Inactive => {
-            plan.options.original_sendrecv || plan.options.passthrough
+            options.original_sendrecv || options.passthrough
         }
-        Key::Rtcp | Key::RtcpMux | Key::RtcpMuxOnly | Key::BundleOnly => plan.options.passthrough,
+        Key::Rtcp | Key::RtcpMux | Key::RtcpMuxOnly | Key::BundleOnly => options.passthrough,
         _ => true,
     };
     for attribute in session.attributes.iter().filter(first) {
@@ -225,11 +239,7 @@ fn line(out: &mut Vec<u8>, sort: u8, value: &[u8]) {
     line_rest(out, value);
 }
 
-/// A line that was kept with its letter.
-fn whole_line(out: &mut Vec<u8>, text: &[u8]) {
-    line_rest(out, text);
-}
-
+/// A line that was kept with its letter, or the rest of one.
 fn line_rest(out: &mut Vec<u8>, value: &[u8]) {
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");

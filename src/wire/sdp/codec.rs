@@ -76,7 +76,7 @@ impl<'a> Media<'a> {
             let place = &mut places[usize::from(payload)];
             if *place == NONE {
                 *place = u8::try_from(codecs.len()).unwrap_or(NONE);
-                codecs.push(static_codec(payload).unwrap_or(Codec::unknown(payload)));
+                codecs.push(static_codec(payload).unwrap_or_else(|| Codec::unknown(payload)));
             }
         }
         let mut mapped = 0u128;

@@ -129,7 +129,10 @@ impl<'a> Media<'a> {
     pub fn rtcp_endpoint(&self, session: &Session<'_>) -> Option<SocketAddr> {
         let rtp = self.endpoint(session)?;
         match self.rtcp() {
-            Some(rtcp) => Some(SocketAddr::new(rtcp.address.unwrap_or(rtp.ip()), rtcp.port)),
+            Some(Rtcp { port, address }) => {
+                let address = address.unwrap_or_else(|| rtp.ip());
+                Some(SocketAddr::new(address, port))
+            }
             None => Some(SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?)),
         }
     }

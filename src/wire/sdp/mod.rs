@@ -26,6 +26,8 @@ pub use self::parse::parse;
 pub const MAX_BODY: usize = 256 * 1024;
 /// Longest line that is read, in octets without its end. MIKEY messages take some kilobytes.
 pub const MAX_LINE: usize = 32 * 1024;
+/// Longest `o=` line that is read, in octets.
+pub const MAX_ORIGIN: usize = 512;
 /// Most m-lines of a session.
 pub const MAX_MEDIAS: usize = 64;
 /// Most attributes of a session with all its medias.

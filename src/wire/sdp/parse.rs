@@ -6,7 +6,7 @@ use super::attribute::Attribute;
 use super::media::{Media, Profile};
 use super::{
     Connection, Error, MAX_ATTRIBUTES, MAX_BODY, MAX_FORMATS, MAX_LINE, MAX_LINES, MAX_MEDIAS,
-    Origin, Session,
+    MAX_ORIGIN, Origin, Session,
 };
 
 /// Reads a session description.
@@ -117,6 +117,10 @@ impl<'a> Reader<'a> {
         if self.session.origin.is_some() {
             return Ok(());
         }
+        // Parts of it are remembered with the call.
+        if value.len() > MAX_ORIGIN {
+            return Err("o= is too long");
+        }
         let mut words = text(value)?.split_ascii_whitespace();
         let mut next = || words.next().ok_or("o= with too few fields");
         let (user, id, version) = (next()?, next()?, next()?);
@@ -196,17 +200,14 @@ impl<'a> Reader<'a> {
             return Err("m= with too few fields");
         }
         let (port, count) = ports.split_once('/').unwrap_or((ports, "1"));
-        let port_count = count.parse().map_err(|_| "m= with a bad port count")?;
-        if port_count == 0 {
-            return Err("m= with a bad port count");
-        }
+        let port_count = number(count).filter(|count| *count != 0);
         if formats.split_ascii_whitespace().count() > MAX_FORMATS {
             return Err("m= with too many formats");
         }
         self.session.medias.push(Media {
             kind,
-            port: port.parse().map_err(|_| "m= with a bad port")?,
-            port_count,
+            port: number(port).ok_or("m= with a bad port")?,
+            port_count: port_count.ok_or("m= with a bad port count")?,
             protocol,
             profile: Profile::of(protocol),
             format_list: formats.trim_ascii_end(),
@@ -229,6 +230,14 @@ fn push<'a>(lines: &mut Vec<&'a [u8]>, line: &'a [u8]) -> Result<(), &'static st
 
 fn text(value: &[u8]) -> Result<&str, &'static str> {
     std::str::from_utf8(value).map_err(|_| "not UTF-8")
+}
+
+/// A decimal number without a sign.
+fn number(digits: &str) -> Option<u16> {
+    if !digits.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok()
 }
 
 /// The first word, and what follows it and its blanks.
