@@ -16,16 +16,17 @@ use crate::wire::block::{StreamInfo, StreamKind};
 /// recording of the next.
 #[derive(Debug)]
 pub struct PortBook {
-    address: IpAddr,
+    addresses: Vec<IpAddr>,
     free: VecDeque<u16>,
 }
 
 impl PortBook {
-    /// All pairs of an even and an odd port within `first..=last`.
-    pub fn new(address: IpAddr, (first, last): (u16, u16)) -> Self {
+    /// All pairs of an even and an odd port within `first..=last` of a logger with these addresses
+    /// (one of each family at most).
+    pub fn new(addresses: Vec<IpAddr>, (first, last): (u16, u16)) -> Self {
         let even = first.checked_add(first % 2).unwrap_or(u16::MAX);
         let free = (even..last).step_by(2).collect();
-        Self { address, free }
+        Self { addresses, free }
     }
 
     /// Takes the pair that has been free for longest; its even port.
@@ -38,9 +39,12 @@ impl PortBook {
         self.free.push_back(pair.0);
     }
 
-    /// Where a stream goes that uses this pair.
-    pub fn target(&self, pair: PortPair, kind: StreamKind) -> SocketAddr {
-        SocketAddr::new(self.address, pair.port(kind))
+    /// Where a stream goes that uses this pair: to the logger's address of its own family, if
+    /// there is one. `None` for a logger without any address.
+    pub fn target(&self, pair: PortPair, info: &StreamInfo) -> Option<SocketAddr> {
+        let same = |address: &&IpAddr| address.is_ipv4() == info.local.is_ipv4();
+        let address = self.addresses.iter().find(same).or(self.addresses.first())?;
+        Some(SocketAddr::new(*address, pair.port(info.kind)))
     }
 
     /// Pairs that are free.
@@ -72,21 +76,22 @@ pub fn pair_key(info: &StreamInfo) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::block::{Direction, MediaKind};
 
     const LOCALHOST: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]
     fn hands_out_whole_pairs_only() {
-        let mut book = PortBook::new(LOCALHOST, (40_001, 40_006));
+        let mut book = PortBook::new(vec![LOCALHOST], (40_001, 40_006));
         let pairs: Vec<u16> = std::iter::from_fn(|| book.take()).map(|pair| pair.0).collect();
         assert_eq!(pairs, [40_002, 40_004]);
-        assert_eq!(PortBook::new(LOCALHOST, (65_535, 65_535)).free_pairs(), 0);
-        assert_eq!(PortBook::new(LOCALHOST, (65_534, 65_535)).free_pairs(), 1);
+        assert_eq!(PortBook::new(vec![LOCALHOST], (65_535, 65_535)).free_pairs(), 0);
+        assert_eq!(PortBook::new(vec![LOCALHOST], (65_534, 65_535)).free_pairs(), 1);
     }
 
     #[test]
     fn a_freed_pair_comes_back_last() {
-        let mut book = PortBook::new(LOCALHOST, (40_000, 40_005));
+        let mut book = PortBook::new(vec![LOCALHOST], (40_000, 40_005));
         let first = book.take().unwrap();
         book.give_back(first);
         let order: Vec<PortPair> = std::iter::from_fn(|| book.take()).collect();
@@ -94,11 +99,31 @@ mod tests {
     }
 
     #[test]
-    fn rtcp_goes_to_the_odd_port() {
-        let mut book = PortBook::new(LOCALHOST, (40_000, 40_005));
+    fn rtcp_goes_to_the_odd_port_and_each_family_to_its_address() {
+        let v6: IpAddr = "2001:db8::9".parse().unwrap();
+        let mut book = PortBook::new(vec![LOCALHOST, v6], (40_000, 40_005));
         let pair = book.take().unwrap();
-        assert_eq!(book.target(pair, StreamKind::Rtp).port(), 40_000);
-        assert_eq!(book.target(pair, StreamKind::Rtcp).port(), 40_001);
-        assert_eq!(book.target(pair, StreamKind::Datagram).port(), 40_000);
+        let target = |local: &str, kind| book.target(pair, &info(local, kind)).unwrap().to_string();
+        assert_eq!(target("127.0.0.1:30000", StreamKind::Rtp), "127.0.0.1:40000");
+        assert_eq!(target("127.0.0.1:30001", StreamKind::Rtcp), "127.0.0.1:40001");
+        assert_eq!(target("[::1]:30000", StreamKind::Datagram), "[2001:db8::9]:40000");
+        assert_eq!(
+            pair_key(&info("[::1]:30001", StreamKind::Rtcp)),
+            pair_key(&info("[::1]:30000", StreamKind::Rtp)),
+        );
+    }
+
+    fn info(local: &str, kind: StreamKind) -> StreamInfo {
+        StreamInfo {
+            stream: 1,
+            from_tag: "a".into(),
+            direction: Direction::FromUser,
+            media_index: 1,
+            media: MediaKind::Audio,
+            kind,
+            local: local.parse().unwrap(),
+            remote: None,
+            codecs: Vec::new(),
+        }
     }
 }

@@ -184,7 +184,7 @@ fn take_port(
             Some((pair, _)) => *pair,
             None => logger.ports.take()?,
         };
-        let target = logger.ports.target(pair, info.kind);
+        let target = logger.ports.target(pair, info)?;
         let bound = match &logger.embedded {
             Some(handle) => handle.attach(&mirror.key, info.clone(), target.port()),
             None => Ok(target),
