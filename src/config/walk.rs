@@ -125,15 +125,14 @@ impl<'w, 'a> Table<'w, 'a> {
         let path = key.to_owned();
         match self.value(key) {
             None => Self::new(self.walk, path, None, None),
-            Some(value) => match value.get_ref() {
-                DeValue::Table(table) => {
-                    Self::new(self.walk, path, Some(value.span().start), Some(table))
-                }
-                _ => {
+            Some(value) => {
+                let table = value.get_ref().as_table();
+                if table.is_none() {
                     self.wrong(key, value, &format!("a table: [{key}]"));
-                    Self::new(self.walk, path, None, None)
                 }
-            },
+                let at = table.map(|_| value.span().start);
+                Self::new(self.walk, path, at, table)
+            }
         }
     }
 
@@ -148,15 +147,13 @@ impl<'w, 'a> Table<'w, 'a> {
         };
         let mut tables = Vec::new();
         for (place, item) in items.iter().enumerate() {
-            match item.get_ref() {
-                DeValue::Table(table) => tables.push(Self::new(
-                    self.walk,
-                    format!("{key}[{place}]"),
-                    Some(item.span().start),
-                    Some(table),
-                )),
-                _ => self.wrong(key, item, &format!("tables with two brackets: [[{key}]]")),
-            }
+            let Some(table) = item.get_ref().as_table() else {
+                self.wrong(key, item, &format!("tables with two brackets: [[{key}]]"));
+                continue;
+            };
+            let at = Some(item.span().start);
+            let path = format!("{key}[{place}]");
+            tables.push(Self::new(self.walk, path, at, Some(table)));
         }
         tables
     }
@@ -193,11 +190,10 @@ impl<'w, 'a> Table<'w, 'a> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
         let value = self.value(key)?;
-        let one = std::slice::from_ref(value);
-        let items: Vec<&Spanned<DeValue<'a>>> = match value.get_ref() {
-            DeValue::String(_) => one.iter().collect(),
-            DeValue::Array(items) => items.iter().collect(),
-            _ => {
+        let items = match value.get_ref().as_array() {
+            Some(items) => items.iter().collect(),
+            None if value.get_ref().is_str() => vec![value],
+            None => {
                 self.wrong(key, value, "a list of texts");
                 return None;
             }
@@ -252,9 +248,9 @@ impl<'w, 'a> Table<'w, 'a> {
         range: RangeInclusive<Duration>,
     ) -> Option<Duration> {
         let value = self.value(key)?;
-        let found = match value.get_ref() {
-            DeValue::String(text) => duration(text),
-            other => integer(other).map(Duration::from_secs),
+        let found = match value.get_ref().as_str() {
+            Some(text) => duration(text),
+            None => integer(value.get_ref()).map(Duration::from_secs),
         };
         let found = found.filter(|found| range.contains(found));
         if found.is_none() {

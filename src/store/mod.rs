@@ -1,1 +1,7 @@
-//! The embedded SQLite database: migration registry, recordings index.
+//! Durable state in embedded SQLite databases, one file a purpose.
+//!
+//! A database is owned by a thread of its own, fed by a bounded queue; what waits there is
+//! committed together. Nothing here is on the way of a packet or of an SDP answer.
+
+pub mod registry;
+mod sqlite;

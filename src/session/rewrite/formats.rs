@@ -101,10 +101,11 @@ fn is_named(codec: &Codec<'_>, name: &str) -> bool {
 }
 
 /// Payload types of the codecs, without retransmission of what is not among them.
-fn paired<'c>(codecs: impl Iterator<Item = &'c Codec<'c>> + Clone) -> SmallVec<[u8; 16]> {
-    let stays = |payload| codecs.clone().any(|codec| codec.payload == payload);
+fn paired<'c>(codecs: impl Iterator<Item = &'c Codec<'c>>) -> SmallVec<[u8; 16]> {
+    let codecs: SmallVec<[&Codec<'_>; 16]> = codecs.collect();
+    let stays = |payload| codecs.iter().any(|codec| codec.payload == payload);
     let pairs = codecs
-        .clone()
+        .iter()
         .filter(|codec| repairs(codec).is_none_or(stays));
     pairs.map(|codec| codec.payload).collect()
 }

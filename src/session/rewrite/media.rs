@@ -263,10 +263,12 @@ impl Writer<'_, '_> {
         }
     }
 
-    /// Our address, or the zero address if the sender holds in the old form.
+    /// Our address, or the zero address if the sender holds in the old form. A direction of the
+    /// plan's own is not the sender's business, nor is then its hold.
     fn address(&self) -> IpAddr {
         let address = self.options.media_address.unwrap_or(self.plan.address);
-        if self.media.is_held(self.session) && !self.options.replace.zero_address {
+        let hold = self.plan.direction.is_none() && self.media.is_held(self.session);
+        if hold && !self.options.replace.zero_address {
             return zero(address);
         }
         address

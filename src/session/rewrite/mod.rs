@@ -7,6 +7,9 @@
 //!
 //! An exchange goes like this: [`parse`], [`returned`] for loops, [`Kept::of`] for each media,
 //! then [`write`]; after an offer, [`Offered::of`] each media is kept with the leg for the answer.
+//!
+//! A copy for a recorder (NG reference 9.5) is written from a session put together of the medias
+//! of several parties, each with its own `connection`, and plans with a direction and a label.
 
 mod formats;
 mod media;
@@ -57,8 +60,8 @@ pub struct MediaPlan<'a> {
     /// Protocol word for the receiver, `RTP/AVPF` for example; `None`: as it came. Of no meaning
     /// for a media that is not RTP. A change that needs encryption is refused.
     pub protocol: Option<&'a str>,
-    /// Direction to write, whatever the sender says; `None`: the sender's, with the rules of
-    /// hold (NG reference 12.3).
+    /// Direction to write, whatever the sender says and even if it holds; `None`: the sender's,
+    /// with the rules of hold (NG reference 12.3). Neither counts with `original sendrecv`.
     pub direction: Option<Direction>,
     /// The formats that are handed on. If none is, the media is written as rejected.
     pub kept: Kept,

@@ -282,3 +282,45 @@ fn errors_of_the_core() {
     assert_eq!(parse(b"nonsense").unwrap_err(), Error::BadSdp);
     assert_eq!(parse(b"v=0\ns=-\n").unwrap_err(), Error::IncompleteSdp);
 }
+
+/// NG reference 17.6, byte for byte: both parties' speech for a recorder.
+#[test]
+fn copies_for_a_recorder() {
+    let party = |address: &str| {
+        let head = "v=0\no=mcas 88310 1 IN IP4 192.0.2.10\ns=-\nb=AS:64\n";
+        format!(
+            "{head}c=IN IP4 {address}\nm=audio 41000 RTP/AVP 96\na=label:9\n\
+             a=rtpmap:96 AMR-WB/16000\na=sendrecv\na=ptime:20\n"
+        )
+    };
+    let (caller, callee) = (party("192.0.2.10"), party("0.0.0.0"));
+    let (caller, callee) = (parse(caller.as_bytes()), parse(callee.as_bytes()));
+    let sources = [caller.unwrap(), callee.unwrap()];
+    let medias = sources.iter().map(|source| Media {
+        connection: source.connection,
+        ..source.medias[0].clone()
+    });
+    let session = Session {
+        origin: sources[0].origin,
+        name: sources[0].name,
+        medias: medias.collect(),
+        ..Session::default()
+    };
+    let plans = [(30140, 1), (30144, 3)].map(|(port, label)| MediaPlan {
+        direction: Some(Direction::SendOnly),
+        label: Some(label),
+        ..MediaPlan::relay(US, port)
+    });
+    let options = Options::default();
+    let written = write(&session, &plan(&options, &plans), &mut Memory::default()).unwrap();
+    let media = |port: u16, label: u32| {
+        let rtcp = port + 1;
+        format!(
+            "m=audio {port} RTP/AVP 96\r\nc=IN IP4 203.0.113.5\r\na=label:{label}\r\n\
+             a=rtpmap:96 AMR-WB/16000\r\na=sendonly\r\na=rtcp:{rtcp}\r\na=ptime:20\r\n"
+        )
+    };
+    let head = "v=0\r\no=mcas 88310 1 IN IP4 192.0.2.10\r\ns=-\r\nt=0 0\r\n";
+    let expected = [head, &media(30140, 1), &media(30144, 3)].concat();
+    assert_eq!(String::from_utf8(written).unwrap(), expected);
+}
