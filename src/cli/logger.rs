@@ -1,0 +1,24 @@
+//! `homeward logger`: the logger alone, until SIGTERM or SIGINT.
+
+use clap::Args;
+
+use super::{Common, Status, load};
+use crate::runtime::relay;
+use crate::telemetry;
+
+/// Arguments of `homeward logger`.
+#[derive(Debug, Args)]
+pub(super) struct LoggerArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) fn run(args: &LoggerArgs) -> anyhow::Result<Status> {
+    let config = match load(args.common.config.as_deref()) {
+        Ok(config) => config,
+        Err(status) => return Ok(status),
+    };
+    telemetry::init_logging(&args.common.log, args.common.log_json)?;
+    relay::run_logger_until_signal(&config)?;
+    Ok(Status::Good)
+}
