@@ -8,4 +8,20 @@
 
 pub mod command;
 pub mod counters;
+pub mod events;
 pub mod flow;
+pub mod latency;
+pub mod metrics;
+pub mod socket;
+pub mod start;
+
+mod decide;
+mod learn;
+mod loops;
+mod mailbox;
+mod outbox;
+mod slot;
+mod stats;
+mod worker;
+
+pub use start::{Plane, Settings, WorkerHandle};
