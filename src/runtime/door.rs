@@ -1,6 +1,8 @@
 //! What hooks hold of the runtime: requests go to the control loop, changes of the registry to
 //! the store first.
 
+use std::sync::Arc;
+
 use super::control::{Mailbox, Stopped};
 use super::engine::Engine;
 use crate::hook::{Control, RegistryFailure};
@@ -17,12 +19,12 @@ use crate::wire::time::Timestamp;
 #[derive(Clone, Debug)]
 pub struct Door {
     mailbox: Mailbox,
-    store: Store,
+    store: Arc<Store>,
 }
 
 impl Door {
     /// A door to this control loop and store.
-    pub(super) fn new(mailbox: Mailbox, store: Store) -> Self {
+    pub(super) fn new(mailbox: Mailbox, store: Arc<Store>) -> Self {
         Self { mailbox, store }
     }
 
@@ -35,7 +37,10 @@ impl Door {
         let door = self.clone();
         let whole = tokio::spawn(async move {
             let change = door.prepare(prepare).await?;
-            let stored = door.store.put(change.records().to_vec()).await;
+            let stored = match door.store.put(change.records().to_vec()) {
+                Ok(stored) => stored.wait().await,
+                Err(busy) => Err(busy),
+            };
             door.finish(change, stored).await
         });
         whole.await.unwrap_or(Err(RegistryFailure::Busy))

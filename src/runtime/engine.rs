@@ -27,6 +27,8 @@ pub struct Engine {
     agreements: Vec<Agreement>,
     clock: Clock,
     oneway: u64,
+    /// What workers reported; kept to be used again.
+    news: Vec<(usize, plane::command::Event)>,
 }
 
 impl Engine {
@@ -39,7 +41,7 @@ impl Engine {
         agreements: Vec<Agreement>,
         clock: Clock,
     ) -> Self {
-        Self { core, sockets, mirrors, registry, agreements, clock, oneway: 0 }
+        Self { core, sockets, mirrors, registry, agreements, clock, oneway: 0, news: Vec::new() }
     }
 
     /// Hands a request of signalling to the core.
@@ -64,8 +66,10 @@ impl Engine {
 
     /// Handles all that the workers have reported.
     pub fn worker_events(&mut self) {
-        while let Some((worker, event)) = self.sockets.plane().poll_event() {
-            let worker = WorkerIndex(worker);
+        let mut news = std::mem::take(&mut self.news);
+        self.sockets.plane().events().drain(|worker, event| news.push((worker, event)));
+        for (worker, event) in news.drain(..) {
+            let worker = WorkerIndex(u16::try_from(worker).unwrap_or(u16::MAX));
             match event {
                 plane::command::Event::Learned { slot, address } => {
                     if let Some(stream) = self.sockets.stream_at(worker, slot) {
@@ -76,6 +80,7 @@ impl Engine {
                 plane::command::Event::Closed { slot } => self.sockets.closed(worker, slot),
             }
         }
+        self.news = news;
     }
 
     /// Sends commands that a worker's queue had no room for; whether none is left.

@@ -59,7 +59,8 @@ pub(super) fn engine(
 ) -> Result<Engine> {
     // Without more descriptors calls are refused one by one, with the reason; so this may fail.
     drop(rlimit::raise_files());
-    let plane = Plane::start(plane::Settings { workers: config.relay.workers, ..Default::default() })
+    let settings = plane::Settings { workers: config.relay.workers, ..plane::Settings::new(clock) };
+    let plane = Plane::start(&settings)
         .context("cannot start the data plane")?;
     let instance = format!("{:016x}", rand::random::<u64>());
     let core = Core::new(core_settings(config, instance.clone()));
