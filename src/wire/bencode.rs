@@ -220,6 +220,15 @@ from_string! {
     Vec<u8> => Str, Cow::Owned;
 }
 
+impl<'a> From<Cow<'a, str>> for Value<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        match text {
+            Cow::Borrowed(text) => Self::from(text),
+            Cow::Owned(text) => Self::from(text),
+        }
+    }
+}
+
 macro_rules! from_number {
     ($($type:ty),*) => {$(
         impl From<$type> for Value<'_> {
@@ -231,7 +240,7 @@ macro_rules! from_number {
     )*};
 }
 
-from_number!(i64, u64, usize, u32, u16, u8);
+from_number!(i64, i32, u64, usize, u32, u16, u8);
 
 impl<'a> From<Dict<'a>> for Value<'a> {
     fn from(dict: Dict<'a>) -> Self {

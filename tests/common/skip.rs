@@ -40,14 +40,22 @@ pub(crate) fn skip(name: &str, reason: &str) {
     let Some(file) = std::env::var_os("HOMEWARD_SKIPS") else {
         return;
     };
-    let mut file = OpenOptions::new().append(true).create(true).open(file).unwrap();
+    let mut file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(file)
+        .unwrap();
     // One write, so that lines of tests that run at the same time stay apart.
     file.write_all(line.as_bytes()).unwrap();
 }
 
 /// Whether all of `programs` can be run; if not, the test `name` is left out.
 pub(crate) fn programs(name: &str, programs: &[&str]) -> bool {
-    let missing: Vec<&str> = programs.iter().copied().filter(|p| find(p).is_none()).collect();
+    let missing: Vec<&str> = programs
+        .iter()
+        .copied()
+        .filter(|p| find(p).is_none())
+        .collect();
     if !missing.is_empty() {
         skip(name, &format!("not installed: {}", missing.join(", ")));
     }
@@ -77,5 +85,6 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 
 fn is_executable(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    file.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

@@ -101,7 +101,7 @@ fn a_field_that_runs_over_is_named() {
 fn what_cannot_be_stated_is_left_out() {
     let message = Builder::floor(FloorKind::Taken, 1)
         .user_id(&"x".repeat(256))
-        .field(200, &[0; 70_000])
+        .field(200, &vec![0; 70_000])
         .finish();
     assert_eq!(message.len(), 12);
 }
