@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::walk::Table;
 use super::{
-    Address, Archive, DEFAULT_PORTS, Http, Interface, Log, Logger, Network, Ng, Relay, Transport,
+    Address, Archive, DEFAULT_PORTS, Http, Interface, Log, Logger, Ng, Relay, Transport,
     loopback,
 };
+use crate::wire::network::Network;
 use crate::migration::agreement::{Agreement, Mode, OnLoggerLoss};
 use crate::migration::identity::SystemName;
 

@@ -10,6 +10,7 @@ pub mod engine;
 mod metrics;
 mod mirrors;
 pub mod relay;
+mod servers;
 mod setup;
 mod signals;
 pub mod sockets;

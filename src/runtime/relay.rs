@@ -1,22 +1,25 @@
 //! A running relay: everything that `homeward run` starts, and stops again in order.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, mpsc as sync_mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam::channel::Receiver;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
 
 use super::control::{self, Mailbox};
 use super::door::Door;
 use super::engine::{Engine, Figures};
-use super::setup;
 use super::metrics;
+use super::servers::Servers;
+use super::setup;
 use crate::config::Config;
-use crate::hook::{http, ng};
+use crate::logger::fault::Faults;
 use crate::logger::service::{Recording, Service};
+use crate::plane::latency::Latencies;
 use crate::store::registry::Store;
 use crate::sys::clock::Clock;
 
@@ -47,12 +50,20 @@ impl Relay {
     /// # Errors
     /// Whatever could not be opened, bound or started, named.
     pub fn start(config: &Config) -> Result<Self> {
+        Self::start_with(config, Faults::default())
+    }
+
+    /// The same with faults on the way to the embedded logger, for demonstrations and tests.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(config: &Config, faults: Faults) -> Result<Self> {
         let (stop, stopping) = watch::channel(false);
         let (tell, told) = sync_mpsc::channel();
         let config = config.clone();
         let control = std::thread::Builder::new()
             .name("control".into())
-            .spawn(move || control_thread(&config, stopping, &tell))
+            .spawn(move || control_thread(&config, faults, stopping, &tell))
             .context("cannot start the control thread")?;
         match told.recv() {
             Ok(Up { ng, http, door, mailbox, recordings }) => {
@@ -96,6 +107,12 @@ impl Relay {
         self.figures().streams
     }
 
+    /// Latencies of all packets forwarded since the last call, in nanoseconds, from the kernel's
+    /// receipt to handing back for sending; `None` if the relay stops.
+    pub fn latencies(&self) -> Option<Latencies> {
+        self.with_engine(|engine| engine.plane().take_latencies(PATIENCE).ok()).flatten()
+    }
+
     /// Runs a job in the control loop and waits for it; `None` if the relay stops.
     pub fn with_engine<T: Send + 'static>(
         &self,
@@ -127,23 +144,38 @@ pub fn run_until_signal(config: &Config) -> Result<()> {
     relay.stop()
 }
 
+/// Runs the logger alone until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What could not be opened or bound, and what went wrong at the end.
+pub fn run_logger_until_signal(config: &Config) -> Result<()> {
+    let service = Service::start(setup::logger_settings(config, true), Clock::start())?;
+    let (first, last) = config.archive.ports;
+    info!(address = %config.archive.bind, first, last, "media is taken as plain RTP");
+    let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    waiting.block_on(super::signals::terminate())?;
+    info!("stopping: closing recordings");
+    service.stop();
+    Ok(())
+}
+
 fn control_thread(
     config: &Config,
+    faults: Faults,
     stopping: watch::Receiver<bool>,
     tell: &sync_mpsc::Sender<Up>,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let clock = Clock::start();
-        let logger = setup::logger(config, clock)?;
-        let store = setup::store(config)?;
-        let engine = setup::engine(config, clock, logger.as_ref(), &store)?;
+        let logger = setup::logger(config, clock, faults)?;
+        let (store, loaded) = setup::store(config, clock)?;
+        let engine = setup::engine(config, clock, logger.as_ref(), loaded)?;
         let recordings = logger.as_ref().map(|logger| logger.recordings().clone());
-        let outcome = serve(config, engine, &store, recordings, stopping, tell).await;
+        let outcome = serve(config, clock, engine, store, recordings, stopping, tell).await;
         if let Some(logger) = logger {
             logger.stop();
         }
-        store.stop();
         outcome
     })
 }
@@ -151,25 +183,29 @@ fn control_thread(
 /// Everything is open: serve until told to stop.
 async fn serve(
     config: &Config,
+    clock: Clock,
     engine: Engine,
-    store: &Store,
+    store: Store,
     recordings: Option<Receiver<Recording>>,
     stopping: watch::Receiver<bool>,
     tell: &sync_mpsc::Sender<Up>,
 ) -> Result<()> {
     let (mailbox, messages) = control::mailbox();
-    let door = Door::new(mailbox.clone(), store.clone());
-    let (ng_at, ng_counters) = ng_servers(config, &door, &stopping).await?;
-    let metrics = Arc::new(metrics::Metrics::new(mailbox.clone(), ng_counters));
-    let http_at = http_servers(config, &door, metrics, &stopping)?;
-    for address in &ng_at {
-        info!(%address, "NG requests are taken over UDP");
+    let door = Door::new(mailbox.clone(), Arc::new(store));
+    let servers = Servers::bind(config, door.clone(), clock).await?;
+    let (ng, http) = (servers.ng(), servers.http());
+    for address in &http {
+        info!(%address, "listening for HTTP");
     }
-    for address in &http_at {
-        info!(%address, "HTTP requests are taken");
-    }
-    let up = Up { ng: ng_at, http: http_at, door, mailbox, recordings };
+    let (protected, open) = metrics::routes(&mailbox, servers.ng_counters(), stopping.clone());
+    let up = Up { ng, http, door: door.clone(), mailbox, recordings };
     // Whoever started the thread waits for this.
     drop(tell.send(up));
-    control::run(engine, messages, stopping).await.context("the control loop failed")
+    let serving = tokio::spawn(servers.run(door, protected, open, stopping.clone()));
+    let outcome = control::run(engine, messages, stopping).await;
+    outcome.context("the control loop failed")?;
+    serving.await.context("a server failed")
 }
+
+/// How long a worker may take to hand over its latencies.
+const PATIENCE: Duration = Duration::from_millis(500);

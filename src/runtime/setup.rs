@@ -6,23 +6,24 @@ use super::engine::Engine;
 use super::mirrors::{Logger as MirrorLogger, Mirrors};
 use super::sockets::Sockets;
 use crate::config::{self, Config, Transport};
+use crate::logger::fault::Faults;
 use crate::logger::service::{Service, Settings as LoggerSettings};
 use crate::migration::registry::Registry;
 use crate::mirror::rtp::PortBook;
 use crate::plane::{self, Plane};
 use crate::session::core::{Core, Interface, LocalAddress, Settings as CoreSettings};
 use crate::session::options::Learning;
-use crate::store::registry::Store;
+use crate::store::registry::{Loaded, Store};
 use crate::sys::clock::Clock;
 use crate::sys::rlimit;
 
 /// The embedded logger, if one is configured.
-pub(super) fn logger(config: &Config, clock: Clock) -> Result<Option<Service>> {
+pub(super) fn logger(config: &Config, clock: Clock, faults: Faults) -> Result<Option<Service>> {
     let embedded = config.loggers.iter().any(|logger| logger.transport == Transport::Embedded);
     if !embedded {
         return Ok(None);
     }
-    let service = Service::start(logger_settings(config, false), clock)?;
+    let service = Service::start_with_faults(logger_settings(config, false), clock, faults)?;
     Ok(Some(service))
 }
 
@@ -43,11 +44,11 @@ pub(super) fn logger_settings(config: &Config, alone: bool) -> LoggerSettings {
 }
 
 /// The store in the data directory.
-pub(super) fn store(config: &Config) -> Result<Store> {
+pub(super) fn store(config: &Config, clock: Clock) -> Result<(Store, Loaded)> {
     let dir = &config.relay.data_dir;
     std::fs::create_dir_all(dir)
         .with_context(|| format!("cannot make the data directory {}", dir.display()))?;
-    Ok(Store::open(dir)?)
+    Ok(Store::open(dir, ENDED_MIGRATIONS, clock.now())?)
 }
 
 /// The engine, with the registry that the store has kept.
@@ -55,27 +56,26 @@ pub(super) fn engine(
     config: &Config,
     clock: Clock,
     logger: Option<&Service>,
-    store: &Store,
+    loaded: Loaded,
 ) -> Result<Engine> {
     // Without more descriptors calls are refused one by one, with the reason; so this may fail.
-    drop(rlimit::raise_files());
+    drop(rlimit::raise_nofile(DESCRIPTORS));
     let settings = plane::Settings { workers: config.relay.workers, ..plane::Settings::new(clock) };
     let plane = Plane::start(&settings)
         .context("cannot start the data plane")?;
     let instance = format!("{:016x}", rand::random::<u64>());
     let core = Core::new(core_settings(config, instance.clone()));
-    let sockets = Sockets::new(plane, plane::socket::DEFAULT_RECEIVE_BUFFER);
+    let sockets = Sockets::new(plane, None);
     let mirrors = Mirrors::new(instance, mirror_loggers(config, logger));
-    let registry = registry(config, store, clock);
+    let registry = registry(config, loaded, clock);
     Ok(Engine::new(core, sockets, mirrors, registry, config.agreements.clone(), clock))
 }
 
-fn registry(config: &Config, store: &Store, clock: Clock) -> Registry {
+fn registry(config: &Config, loaded: Loaded, clock: Clock) -> Registry {
     let mut registry = Registry::default();
     let others = config.agreements.iter().map(|agreement| agreement.primary.clone());
     registry.know_systems(config.relay.system.clone(), others.collect());
-    let (records, next_id) = store.loaded();
-    registry.load(records, next_id, clock.now());
+    registry.load(loaded.records, loaded.next_id, clock.now());
     registry
 }
 
@@ -131,3 +131,8 @@ fn interface(wanted: &config::Interface) -> Interface {
         ports: wanted.ports,
     }
 }
+
+/// Ended migrations that are read at start, for lists and explanations.
+const ENDED_MIGRATIONS: usize = 10_000;
+/// Four sockets a call, and some thousands of calls.
+const DESCRIPTORS: u64 = 1_048_576;

@@ -26,7 +26,7 @@ pub(super) struct Sockets {
     streams: FxHashMap<StreamId, Entry>,
     workers: Vec<Worker>,
     loads: Vec<u64>,
-    receive_buffer: usize,
+    receive_buffer: Option<u32>,
     /// Streams whose sockets are being closed: their counters still move.
     closing: FxHashMap<(WorkerIndex, SlotId), (StreamKind, Arc<Counters>)>,
     /// Sums over the streams that are closed.
@@ -116,7 +116,7 @@ struct Worker {
 
 impl Sockets {
     /// Serves streams with the workers of `plane`.
-    pub(super) fn new(plane: Plane, receive_buffer: usize) -> Self {
+    pub(super) fn new(plane: Plane, receive_buffer: Option<u32>) -> Self {
         let count = plane.workers().len();
         Self {
             plane,

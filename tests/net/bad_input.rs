@@ -18,8 +18,11 @@ fn broken_datagrams_at_the_control_door() {
     let bench = Bench::start();
     let ng = bench.ng();
     let beside = Call::up(&ng, "beside", &json!({}));
-    let offer = format!("c1 d7:command5:offer7:call-id1:x8:from-tag1:a3:sdp{}:{}e",
-        beside.caller.sdp().len(), beside.caller.sdp());
+    let offer = format!(
+        "c1 d7:command5:offer7:call-id1:x8:from-tag1:a3:sdp{}:{}e",
+        beside.caller.sdp().len(),
+        beside.caller.sdp()
+    );
     // Every truncation of a good message but the whole one.
     for len in 0..offer.len() {
         ng.send_raw(&offer.as_bytes()[..len]);
@@ -28,11 +31,17 @@ fn broken_datagrams_at_the_control_door() {
     for round in 0..2_000usize {
         let noise: Vec<u8> = (0..round % 300)
             .map(|_| {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+                seed = seed
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695);
                 seed.to_be_bytes()[2]
             })
             .collect();
-        let mut datagram = if round % 2 == 0 { b"n d".to_vec() } else { Vec::new() };
+        let mut datagram = if round % 2 == 0 {
+            b"n d".to_vec()
+        } else {
+            Vec::new()
+        };
         datagram.extend(noise);
         ng.send_raw(&datagram);
     }
@@ -76,7 +85,10 @@ fn broken_sdp_gets_an_error_and_leaves_nothing_behind() {
         let answer = ng.ask(&json!({
             "command": "offer", "call-id": format!("bad-{number}"), "from-tag": "a", "sdp": sdp,
         }));
-        assert_eq!(answer["result"], "error", "{number}: {sdp:.80} got {answer}");
+        assert_eq!(
+            answer["result"], "error",
+            "{number}: {sdp:.80} got {answer}"
+        );
         assert!(!answer["error-reason"].as_str().unwrap().is_empty());
     }
     let answer = ng.ask(&json!({
@@ -84,7 +96,9 @@ fn broken_sdp_gets_an_error_and_leaves_nothing_behind() {
     }));
     assert!(answer["result"] == "ok" || answer["error-reason"] == "Failed to parse SDP");
     ng.must(&json!({ "command": "delete", "call-id": "large", "delete delay": 0 }));
-    eventually("nothing is left", || (bench.relay.open_streams() == streams).then_some(()));
+    eventually("nothing is left", || {
+        (bench.relay.open_streams() == streams).then_some(())
+    });
     let listed = ng.must(&json!({ "command": "list" }));
     assert_eq!(listed["calls"], json!(["beside"]));
     unharmed(&ng, &beside, 1);
@@ -100,7 +114,10 @@ fn wrong_order_and_duplicate_tags() {
         let mut offer = json!({
             "command": "offer", "call-id": "order", "from-tag": "a", "sdp": sdp,
         });
-        offer.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        offer
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
         ng.ask(&offer)
     };
     assert_eq!(offer(json!({}))["result"], "ok");
@@ -108,7 +125,10 @@ fn wrong_order_and_duplicate_tags() {
     assert_eq!(offer(json!({ "to-tag": "a" }))["result"], "error");
     let no_tag = offer(json!({ "command": "answer" }));
     assert_eq!(no_tag["error-reason"], "No to-tag in message");
-    assert_eq!(offer(json!({ "command": "answer", "to-tag": "a" }))["result"], "error");
+    assert_eq!(
+        offer(json!({ "command": "answer", "to-tag": "a" }))["result"],
+        "error"
+    );
     for missing in ["call-id", "from-tag", "sdp"] {
         let mut offer = json!({
             "command": "offer", "call-id": "order", "from-tag": "a", "sdp": sdp,
@@ -129,7 +149,10 @@ fn media_with_every_first_byte_and_every_size() {
     call.talk(1, 3);
     for first in 0..=255u8 {
         for second in [0, 72, 127, 200, 204, 255] {
-            call.caller.rtp.send_to(&[first, second, 0, 1], call.at_caller).unwrap();
+            call.caller
+                .rtp
+                .send_to(&[first, second, 0, 1], call.at_caller)
+                .unwrap();
             let mut packet = call.caller.packet(100);
             packet[0] = first;
             packet[1] = second;
@@ -176,7 +199,11 @@ fn http_bodies_too_large_or_not_understood() {
     let bench = Bench::start();
     let (status, _) = bench.http("POST", "/v1/migrations", &"x".repeat(1_000_000));
     assert_eq!(status, 413);
-    let (status, problem) = bench.http("POST", "/v1/migrations", r#"{"service":"mcptt","colour":1}"#);
+    let (status, problem) = bench.http(
+        "POST",
+        "/v1/migrations",
+        r#"{"service":"mcptt","colour":1}"#,
+    );
     assert!((400..=422).contains(&status), "{status}");
     assert!(problem.to_string().contains("colour"), "{problem}");
     let (status, _) = bench.http("POST", "/v1/migrations", &"[".repeat(10_000));

@@ -92,7 +92,12 @@ fn floor_control_is_carried_and_counts_for_learning() {
         "command": "offer", "call-id": "floor", "from-tag": "caller",
         "sdp": sdp(&caller_audio, &declared),
     }));
-    assert!(offered["sdp"].as_str().unwrap().contains("a=fmtp:MCPTT mc_queueing\r\n"));
+    assert!(
+        offered["sdp"]
+            .as_str()
+            .unwrap()
+            .contains("a=fmtp:MCPTT mc_queueing\r\n")
+    );
     let callee_audio = Party::new(5);
     let answered = bench.ng().must(&json!({
         "command": "answer", "call-id": "floor", "from-tag": "caller", "to-tag": "callee",
@@ -158,7 +163,11 @@ fn a_changed_endpoint_gets_new_ports_and_late_packets_still_arrive() {
         "sdp": call.callee.sdp(),
     }));
     call.callee.send(call.at_callee, 6);
-    assert_eq!(moved.receive().0, call.callee.packet(6), "late packets to the old port");
+    assert_eq!(
+        moved.receive().0,
+        call.callee.packet(6),
+        "late packets to the old port"
+    );
     moved.send(media_of(&answered), 1);
     assert_eq!(call.callee.receive().0, moved.packet(1));
     // Back at the first endpoint, its ports are the first ones.
@@ -188,12 +197,19 @@ fn a_looping_packet_is_stopped_and_counted() {
     while !call.callee.hears_nothing() {
         arrived += 1;
     }
-    assert!((28..=31).contains(&arrived), "{arrived} of 60 equal packets arrived");
+    assert!(
+        (28..=31).contains(&arrived),
+        "{arrived} of 60 equal packets arrived"
+    );
     let explained = eventually("the loop is counted", || {
         let (_, explained) = bench.http("GET", "/v1/calls/loop/explain", "");
         explained.to_string().contains("loop").then_some(explained)
     });
     assert_eq!(explained["call_id"], "loop");
     call.caller.send(call.at_caller, 8);
-    assert_eq!(call.callee.receive().0, call.caller.packet(8), "other packets pass");
+    assert_eq!(
+        call.callee.receive().0,
+        call.caller.packet(8),
+        "other packets pass"
+    );
 }

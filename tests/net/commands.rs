@@ -8,7 +8,10 @@ use crate::harness::{Bench, Call, Party, media_of};
 fn ping_in_both_encodings() {
     let bench = Bench::start();
     let ng = bench.ng();
-    assert_eq!(ng.ask_raw(b"4711_9 d7:command4:pinge"), b"4711_9 d6:result4:ponge");
+    assert_eq!(
+        ng.ask_raw(b"4711_9 d7:command4:pinge"),
+        b"4711_9 d6:result4:ponge"
+    );
     assert_eq!(ng.ask(&json!({ "command": "ping" }))["result"], "pong");
 }
 
@@ -58,7 +61,10 @@ fn unknown_calls_have_the_texts_that_proxies_match() {
     let quiet = ng.must(&json!({ "command": "delete", "call-id": "never" }));
     assert_eq!(quiet["warning"], "Call-ID not found or tags didn't match");
     let fatal = ng.ask(&json!({ "command": "delete", "call-id": "never", "flags": ["fatal"] }));
-    assert_eq!(fatal["error-reason"], "Call-ID not found or tags didn't match");
+    assert_eq!(
+        fatal["error-reason"],
+        "Call-ID not found or tags didn't match"
+    );
     let query = ng.ask(&json!({ "command": "query", "call-id": "never" }));
     assert_eq!(query["error-reason"], "Unknown call-id");
 }
@@ -100,7 +106,11 @@ fn codecs_that_were_not_offered_are_removed_from_the_answer() {
 fn query_shows_endpoints_and_counters() {
     let bench = Bench::start();
     let ng = bench.ng();
-    let call = Call::up(&ng, "query", &json!({ "metadata": "unit:7|shift:b", "label": "one" }));
+    let call = Call::up(
+        &ng,
+        "query",
+        &json!({ "metadata": "unit:7|shift:b", "label": "one" }),
+    );
     call.talk(1, 11);
     let seen = ng.must(&json!({ "command": "query", "call-id": "query" }));
     assert_eq!(seen["metadata"], "unit:7|shift:b");
@@ -118,16 +128,25 @@ fn hold_with_a_zero_address() {
     let bench = Bench::start();
     let ng = bench.ng();
     let call = Call::up(&ng, "zero", &json!({}));
-    let held = call.caller.sdp().replace("c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0");
+    let held = call
+        .caller
+        .sdp()
+        .replace("c=IN IP4 127.0.0.1", "c=IN IP4 0.0.0.0");
     let offer = |flags: serde_json::Value| {
         let offered = ng.must(&json!({
             "command": "offer", "call-id": "zero", "from-tag": "caller", "to-tag": "callee",
             "sdp": held, "replace": flags,
         }));
-        (media_of(&offered), offered["sdp"].as_str().unwrap().to_owned())
+        (
+            media_of(&offered),
+            offered["sdp"].as_str().unwrap().to_owned(),
+        )
     };
     let (at, sdp) = offer(json!([]));
-    assert!(at.ip().is_unspecified() && sdp.contains("a=sendonly"), "{sdp}");
+    assert!(
+        at.ip().is_unspecified() && sdp.contains("a=sendonly"),
+        "{sdp}"
+    );
     let (at, _) = offer(json!(["zero address"]));
     assert!(!at.ip().is_unspecified());
 }
@@ -143,7 +162,10 @@ fn a_rejected_media_keeps_its_place() {
         "command": "answer", "call-id": "port0", "from-tag": "a", "to-tag": "b",
         "sdp": callee.sdp() + "m=video 0 RTP/AVP 97\r\n",
     }));
-    assert!(answer["sdp"].as_str().unwrap().contains("m=video 0 "), "{answer}");
+    assert!(
+        answer["sdp"].as_str().unwrap().contains("m=video 0 "),
+        "{answer}"
+    );
 }
 
 #[test]
@@ -152,6 +174,10 @@ fn named_interfaces_and_unknown_ones() {
     let ng = bench.ng();
     let call = Call::up(&ng, "named", &json!({ "direction": ["core", "partner"] }));
     call.talk(1, 3);
-    let call = Call::up(&ng, "unknown-name", &json!({ "direction": "internal,external" }));
+    let call = Call::up(
+        &ng,
+        "unknown-name",
+        &json!({ "direction": "internal,external" }),
+    );
     call.talk(1, 3);
 }

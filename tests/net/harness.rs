@@ -27,7 +27,10 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { ports: 100, max_calls: 1_000 }
+        Self {
+            ports: 100,
+            max_calls: 1_000,
+        }
     }
 }
 
@@ -88,7 +91,11 @@ on_logger_loss = "continue"
     pub(crate) fn restart(self) -> Self {
         let Self { relay, dir, config } = self;
         relay.stop().unwrap();
-        Self { relay: start(&config), dir, config }
+        Self {
+            relay: start(&config),
+            dir,
+            config,
+        }
     }
 
     /// An NG client of this relay.
@@ -164,7 +171,10 @@ pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T
     panic!("waited for 10 s, and not yet: {what}");
 }
 
-#[expect(clippy::disallowed_methods, reason = "a test that waits for other threads")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test that waits for other threads"
+)]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
@@ -181,7 +191,9 @@ fn port_range(count: u16) -> (u16, u16) {
 pub(crate) fn http(to: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: relay\r\nconnection: close\r\n\
          content-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -196,9 +208,16 @@ pub(crate) fn http(to: SocketAddr, method: &str, path: &str, body: &str) -> (u16
     let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
     let status = status.unwrap_or_else(|| panic!("no HTTP status in {answer:?}"));
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let json = body.find('{').or_else(|| body.find('[')).map(|at| &body[at..]);
+    let json = body
+        .find('{')
+        .or_else(|| body.find('['))
+        .map(|at| &body[at..]);
     let end = json.and_then(|json| json.rfind(['}', ']']).map(|end| &json[..=end]));
-    (status, end.and_then(|json| serde_json::from_str(json).ok()).unwrap_or(Value::Null))
+    (
+        status,
+        end.and_then(|json| serde_json::from_str(json).ok())
+            .unwrap_or(Value::Null),
+    )
 }
 
 /// An NG client that speaks JSON.
@@ -210,7 +229,9 @@ pub(crate) struct Ng {
 impl Ng {
     fn to(to: SocketAddr) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
         Self { socket, to }
     }
 
@@ -223,16 +244,23 @@ impl Ng {
     pub(crate) fn ask_raw(&self, bytes: &[u8]) -> Vec<u8> {
         self.send_raw(bytes);
         let mut buffer = vec![0; 65_536];
-        let count = self.socket.recv(&mut buffer).expect("an answer within 10 s");
+        let count = self
+            .socket
+            .recv(&mut buffer)
+            .expect("an answer within 10 s");
         buffer.truncate(count);
         buffer
     }
 
     /// Whether nothing comes for a while.
     pub(crate) fn is_silent(&self) -> bool {
-        self.socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        self.socket
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
         let silent = self.socket.recv(&mut [0; 65_536]).is_err();
-        self.socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        self.socket
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
         silent
     }
 
@@ -242,7 +270,9 @@ impl Ng {
         let cookie = format!("t{}", COOKIE.fetch_add(1, Ordering::Relaxed));
         let answer = self.ask_raw(format!("{cookie} {command}").as_bytes());
         let answer = String::from_utf8(answer).unwrap();
-        let body = answer.strip_prefix(&format!("{cookie} ")).expect("the same cookie");
+        let body = answer
+            .strip_prefix(&format!("{cookie} "))
+            .expect("the same cookie");
         serde_json::from_str(body).unwrap()
     }
 
@@ -305,16 +335,22 @@ impl Party {
 
     /// Whether no RTP comes for a while.
     pub(crate) fn hears_nothing(&self) -> bool {
-        self.rtp.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        self.rtp
+            .set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
         let silent = self.rtp.recv(&mut [0; 2_048]).is_err();
-        self.rtp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        self.rtp
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
         silent
     }
 }
 
 pub(crate) fn receive(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     let mut buffer = vec![0; 65_536];
-    let (count, from) = socket.recv_from(&mut buffer).expect("a datagram within 10 s");
+    let (count, from) = socket
+        .recv_from(&mut buffer)
+        .expect("a datagram within 10 s");
     buffer.truncate(count);
     (buffer, from)
 }
@@ -347,7 +383,9 @@ fn socket_pair(address: IpAddr) -> (UdpSocket, UdpSocket) {
         }
         if let Ok(rtcp) = UdpSocket::bind((address, port + 1)) {
             for socket in [&rtp, &rtcp] {
-                socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                socket
+                    .set_read_timeout(Some(Duration::from_secs(10)))
+                    .unwrap();
             }
             return (rtp, rtcp);
         }
@@ -363,7 +401,10 @@ pub(crate) fn media_of(answer: &Value) -> SocketAddr {
 /// Where an SDP says that its media with this index (from 0) is.
 pub(crate) fn media_at(answer: &Value, index: usize) -> SocketAddr {
     let sdp = answer["sdp"].as_str().unwrap();
-    let section = sdp.split("\r\nm=").nth(index + 1).unwrap_or_else(|| panic!("media in {sdp}"));
+    let section = sdp
+        .split("\r\nm=")
+        .nth(index + 1)
+        .unwrap_or_else(|| panic!("media in {sdp}"));
     let port: u16 = section.split(' ').nth(1).unwrap().parse().unwrap();
     let line = section.lines().find(|line| line.starts_with("c=")).unwrap();
     let ip: IpAddr = line.rsplit(' ').next().unwrap().parse().unwrap();
@@ -384,7 +425,13 @@ pub(crate) struct Call {
 impl Call {
     /// Sets a call up; `keys` go into the offer.
     pub(crate) fn up(ng: &Ng, id: &str, keys: &Value) -> Self {
-        Self::between(ng, id, Party::new(0x1111_0001), Party::new(0x2222_0001), keys)
+        Self::between(
+            ng,
+            id,
+            Party::new(0x1111_0001),
+            Party::new(0x2222_0001),
+            keys,
+        )
     }
 
     pub(crate) fn between(ng: &Ng, id: &str, caller: Party, callee: Party, keys: &Value) -> Self {
@@ -401,7 +448,13 @@ impl Call {
             "sdp": callee.sdp(),
         }));
         let at_caller = media_of(&answer);
-        Self { id: id.to_owned(), caller, callee, at_caller, at_callee }
+        Self {
+            id: id.to_owned(),
+            caller,
+            callee,
+            at_caller,
+            at_callee,
+        }
     }
 
     /// Sends packets `from..to` both ways, and checks that each arrives as it was sent.
@@ -458,7 +511,12 @@ impl Recorded {
         let of = |payload: &&Vec<u8>| {
             payload.len() >= 12 && payload[1] & 0x7f == 0 && payload[8..12] == ssrc.to_be_bytes()
         };
-        self.packets.iter().map(|(_, payload)| payload).filter(of).cloned().collect()
+        self.packets
+            .iter()
+            .map(|(_, payload)| payload)
+            .filter(of)
+            .cloned()
+            .collect()
     }
 }
 

@@ -13,7 +13,10 @@ fn offer(ng: &Ng, id: &str) -> Value {
 #[test]
 fn ports_run_out_with_the_right_text_and_none_leaks() {
     // Eight pairs: four calls.
-    let bench = Bench::with(Setup { ports: 16, ..Setup::default() });
+    let bench = Bench::with(Setup {
+        ports: 16,
+        ..Setup::default()
+    });
     let ng = bench.ng();
     for round in 0..3 {
         let made = (0..4).filter(|n| offer(&ng, &format!("{round}-{n}"))["result"] == "ok");
@@ -35,7 +38,10 @@ fn ports_run_out_with_the_right_text_and_none_leaks() {
 
 #[test]
 fn the_limit_of_calls_is_told_as_the_client_understands_it() {
-    let bench = Bench::with(Setup { max_calls: 1, ..Setup::default() });
+    let bench = Bench::with(Setup {
+        max_calls: 1,
+        ..Setup::default()
+    });
     let ng = bench.ng();
     assert_eq!(offer(&ng, "one")["result"], "ok");
     let plain = offer(&ng, "two");
@@ -47,7 +53,11 @@ fn the_limit_of_calls_is_told_as_the_client_understands_it() {
     }));
     assert_eq!(told["result"], "load limit");
     assert_eq!(told["message"], "Parallel session limit reached");
-    assert_eq!(offer(&ng, "one")["result"], "ok", "a known call goes through");
+    assert_eq!(
+        offer(&ng, "one")["result"],
+        "ok",
+        "a known call goes through"
+    );
 }
 
 #[test]
@@ -59,15 +69,22 @@ fn sockets_are_closed_with_their_call() {
         call.talk(1, 2);
         call.down(&ng);
     }
-    eventually("all media sockets are closed", || (bench.relay.open_streams() == 0).then_some(()));
+    eventually("all media sockets are closed", || {
+        (bench.relay.open_streams() == 0).then_some(())
+    });
 }
 
 #[test]
 fn one_call_offered_again_and_again_stays_bounded() {
-    let bench = Bench::with(Setup { ports: 40, ..Setup::default() });
+    let bench = Bench::with(Setup {
+        ports: 40,
+        ..Setup::default()
+    });
     let ng = bench.ng();
     for port in 0..1_000 {
-        let sdp = Party::new(1).sdp().replace("m=audio ", &format!("m=audio {}", 1 + port % 6));
+        let sdp = Party::new(1)
+            .sdp()
+            .replace("m=audio ", &format!("m=audio {}", 1 + port % 6));
         let answer = ng.ask(&json!({
             "command": "offer", "call-id": "same", "from-tag": "caller", "sdp": sdp,
         }));

@@ -16,7 +16,12 @@ fn a_migrated_callers_call_is_recorded_packet_by_packet() {
     let said = |party: &Party| (1..101).map(|seq| party.packet(seq)).collect::<Vec<_>>();
     assert_eq!(recording.rtp(call.caller.ssrc), said(&call.caller));
     assert_eq!(recording.rtp(call.callee.ssrc), said(&call.callee));
-    assert!(recording.comments.join("\n").contains("sip:alice@primary.example"));
+    assert!(
+        recording
+            .comments
+            .join("\n")
+            .contains("sip:alice@primary.example")
+    );
 }
 
 #[test]
@@ -57,10 +62,16 @@ fn nobody_elses_call_is_recorded_and_explain_says_why() {
     call.talk(1, 11);
     let (status, explained) = bench.http("GET", "/v1/calls/private/explain", "");
     assert_eq!(status, 200);
-    assert!(explained.to_string().contains("not-migrated"), "{explained}");
+    assert!(
+        explained.to_string().contains("not-migrated"),
+        "{explained}"
+    );
     call.down(&ng);
     let (status, explained) = bench.http("GET", "/v1/calls/private/explain", "");
-    assert_eq!(status, 200, "an ended call can still be explained: {explained}");
+    assert_eq!(
+        status, 200,
+        "an ended call can still be explained: {explained}"
+    );
     // A recorded call after it shows that the logger had the time.
     let recorded = Call::up(&ng, "other", &context("alice", "bob"));
     recorded.talk(1, 3);
@@ -77,7 +88,12 @@ fn explain_names_the_migration_and_the_logger() {
     call.talk(1, 3);
     let (_, explained) = bench.http("GET", "/v1/calls/told/explain", "");
     let text = explained.to_string();
-    for word in ["sip:alice@primary.example", "primary.example", "hq", "duplicate"] {
+    for word in [
+        "sip:alice@primary.example",
+        "primary.example",
+        "hq",
+        "duplicate",
+    ] {
         assert!(text.contains(word), "{word} in {explained}");
     }
 }
@@ -96,9 +112,16 @@ fn a_strangers_packets_are_counted_and_neither_forwarded_nor_stored() {
     assert!(call.callee.hears_nothing());
     eventually("the stranger is counted", || {
         let (_, explained) = bench.http("GET", "/v1/calls/stranger/explain", "");
-        explained.to_string().contains("stranger\",10").then_some(()).or_else(|| {
-            explained.to_string().contains("\"stranger\":10").then_some(())
-        })
+        explained
+            .to_string()
+            .contains("stranger\",10")
+            .then_some(())
+            .or_else(|| {
+                explained
+                    .to_string()
+                    .contains("\"stranger\":10")
+                    .then_some(())
+            })
     });
     call.talk(6, 11);
     call.down(&ng);
@@ -119,8 +142,17 @@ fn hold_and_resume_leave_no_gap() {
             "command": "offer", "call-id": "hold", "from-tag": "caller", "to-tag": "callee",
             "sdp": call.caller.sdp_with(&format!("a={direction}\r\n")),
         }));
-        assert!(offered["sdp"].as_str().unwrap().contains(&format!("a={direction}\r\n")));
-        assert_eq!(media_of(&offered), call.at_callee, "hold does not move ports");
+        assert!(
+            offered["sdp"]
+                .as_str()
+                .unwrap()
+                .contains(&format!("a={direction}\r\n"))
+        );
+        assert_eq!(
+            media_of(&offered),
+            call.at_callee,
+            "hold does not move ports"
+        );
         ng.must(&json!({
             "command": "answer", "call-id": "hold", "from-tag": "caller", "to-tag": "callee",
             "sdp": call.callee.sdp_with(&format!("a={back}\r\n")),

@@ -1,0 +1,1 @@
+//! Gathers the figures of all parts for `/metrics`, and says whether the relay is well.
