@@ -292,7 +292,10 @@ mod tests {
         let counters = Counters::default();
         counters.dropped(Drop::Loop, u32::MAX);
         counters.dropped(Drop::Loop, 1);
-        assert_eq!(counters.snapshot().dropped_as(Drop::Loop), u64::from(u32::MAX));
+        assert_eq!(
+            counters.snapshot().dropped_as(Drop::Loop),
+            u64::from(u32::MAX)
+        );
     }
 
     #[test]

@@ -1,14 +1,22 @@
 //! The core itself.
 
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::command::Command;
+use rustc_hash::FxHashMap;
+use slab::Slab;
+
+use super::call::Call;
+use super::command::{Command, EndReason};
+use super::exchange::Kind;
 use super::host::Host;
-use super::ids::StreamId;
+use super::ids::{CallId, StreamId};
 use super::options::Learning;
-use super::reply::{Error, Reply};
+use super::ports::Ports;
+use super::reply::{Error, Explanation, Reply, Statistics};
 use super::request::Request;
+use super::{explain, view};
 use crate::migration::agreement::Agreement;
 use crate::migration::registry::Registry;
 use crate::wire::time::Timestamp;
@@ -85,13 +93,41 @@ pub enum Event {
 /// Calls, legs and streams, and the decisions about them.
 #[derive(Debug)]
 pub struct Core {
-    settings: Settings,
+    pub(super) settings: Settings,
+    pub(super) ports: Ports,
+    pub(super) calls: Slab<Box<Call>>,
+    /// Hashed with SipHash: peers choose the keys.
+    pub(super) ids: HashMap<CallId, usize>,
+    /// When to look at which call; one entry each.
+    pub(super) timers: BTreeSet<(Timestamp, usize)>,
+    /// Calls of the streams that are being mirrored.
+    pub(super) mirrored: FxHashMap<StreamId, usize>,
+    pub(super) queue: VecDeque<Command>,
+    /// Calls that have ended, the latest last.
+    pub(super) ended: VecDeque<Box<Explanation>>,
+    pub(super) totals: Statistics,
+    pub(super) next_stream: u64,
+    pub(super) next_mirror: u64,
+    pub(super) stopping: bool,
 }
 
 impl Core {
     /// A core without calls.
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self {
+            ports: Ports::new(&settings.interfaces, &settings.instance),
+            settings,
+            calls: Slab::new(),
+            ids: HashMap::new(),
+            timers: BTreeSet::new(),
+            mirrored: FxHashMap::default(),
+            queue: VecDeque::new(),
+            ended: VecDeque::new(),
+            totals: Statistics::default(),
+            next_stream: 0,
+            next_mirror: 0,
+            stopping: false,
+        }
     }
 
     /// Handles a request of signalling; afterwards drain [`Self::poll_command`].
@@ -105,8 +141,49 @@ impl Core {
         host: &mut dyn Host,
         now: Timestamp,
     ) -> Result<Reply, Error> {
-        let _ = (request, world, host, now, &self.settings);
-        Err(Error::UnknownCall)
+        match request {
+            Request::Offer(offer) => self.exchange(&offer, Kind::Offer, world, host, now),
+            Request::Answer(answer) => self.exchange(&answer, Kind::Answer, world, host, now),
+            Request::Delete(delete) => self.delete(&delete, world, host, now),
+            Request::Query(query) => {
+                let call = self.call(&query.call_id).ok_or(Error::UnknownCall)?;
+                let tags = [query.to_tag.as_ref(), query.from_tag.as_ref()];
+                Ok(Reply::Call(Box::new(view::of_party(
+                    call,
+                    tags,
+                    &self.ports,
+                    host,
+                ))))
+            }
+            Request::List { limit } => {
+                let ids = self
+                    .calls
+                    .iter()
+                    .take(limit)
+                    .map(|(_, call)| call.id.clone());
+                Ok(Reply::Calls(ids.collect()))
+            }
+            Request::Statistics => Ok(Reply::Statistics(Box::new(self.statistics()))),
+            Request::Context { call_id, context } => {
+                let key = self.ids.get(&call_id).copied().ok_or(Error::UnknownCall)?;
+                let mut draft = self.calls[key].clone();
+                draft.context.merge(context);
+                self.commit(Some(key), draft, &[], world, host, now);
+                Ok(Reply::Ok)
+            }
+            Request::Explain { call_id } => match self.call(&call_id) {
+                Some(call) => Ok(Reply::Explained(Box::new(explain::of(call, host)))),
+                None => {
+                    let ended = self
+                        .ended
+                        .iter()
+                        .rev()
+                        .find(|ended| ended.call_id == call_id);
+                    let ended = ended.ok_or(Error::UnknownCall)?;
+                    Ok(Reply::Explained(ended.clone()))
+                }
+            },
+        }
     }
 
     /// Handles news; afterwards drain [`Self::poll_command`].
@@ -117,17 +194,52 @@ impl Core {
         host: &mut dyn Host,
         now: Timestamp,
     ) {
-        let _ = (event, world, host, now);
+        match event {
+            Event::Learned { stream, address } => {
+                let Some(&key) = self.mirrored.get(&stream) else {
+                    return;
+                };
+                for mirror in &mut self.calls[key].mirrors {
+                    mirror.learned(stream, address, &mut self.queue);
+                }
+            }
+            Event::RegistryChanged => self.decide_anew(world, host, now),
+            Event::Tick => self.tick(world, host, now),
+            Event::Shutdown => {
+                self.stopping = true;
+                let keys: Vec<usize> = self.calls.iter().map(|(key, _)| key).collect();
+                for key in keys {
+                    self.end(key, EndReason::Shutdown, world, host, now);
+                }
+            }
+        }
     }
 
     /// The next command, in order.
     pub fn poll_command(&mut self) -> Option<Command> {
-        None
+        self.queue.pop_front()
     }
 
     /// When [`Event::Tick`] is due next.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
+        self.timers.first().map(|(due, _)| *due)
+    }
+
+    fn call(&self, id: &CallId) -> Option<&Call> {
+        self.ids.get(id).map(|&key| &*self.calls[key])
+    }
+
+    /// Daemon-wide counters; the same as [`Request::Statistics`] gives.
+    pub fn statistics(&self) -> Statistics {
+        let mut statistics = self.totals.clone();
+        let mirrored = self
+            .calls
+            .iter()
+            .filter(|(_, call)| !call.mirrors.is_empty());
+        statistics.mirrored_calls = mirrored.count() as u64;
+        statistics.calls = self.calls.len() as u64;
+        statistics.ports = self.ports.usage();
+        statistics
     }
 }
 

@@ -6,11 +6,26 @@
 //! when to call again. It knows no socket, no clock, no task. What it needs at once from outside
 //! (a bound port, a counter's value) it asks of a [`host::Host`].
 
+mod apply;
+mod call;
 pub mod command;
 pub mod core;
+mod delete;
+mod exchange;
+mod explain;
+mod facing;
+mod flows;
 pub mod host;
 pub mod ids;
+mod media;
+mod negotiate;
 pub mod options;
+mod party;
+mod ports;
 pub mod reply;
 pub mod request;
 pub mod rewrite;
+mod scope;
+mod sockets;
+mod timers;
+mod view;

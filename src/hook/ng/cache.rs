@@ -6,7 +6,7 @@
 //! waits is a token `W` that is handed back with the reply.
 
 use std::collections::HashMap;
-use std::collections::hash_map::RandomState;
+use std::collections::hash_map::{IntoIter, RandomState};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -80,6 +80,8 @@ pub struct Cache<W> {
     limits: Limits,
     current: Generation,
     previous: Generation,
+    /// The generation before: dropped a few at a time, so that no request pays for all of it.
+    fading: Option<IntoIter<Key, Bytes>>,
     in_flight: HashMap<Key, Vec<W>, RandomState>,
     swapped: Option<Timestamp>,
 }
@@ -98,6 +100,7 @@ impl<W> Cache<W> {
             limits,
             current: Generation::default(),
             previous: Generation::default(),
+            fading: None,
             in_flight: HashMap::default(),
             swapped: None,
         }
@@ -106,6 +109,7 @@ impl<W> Cache<W> {
     /// Asks what to do with a request; `waiter` is kept only if the answer is [`Lookup::Waiting`].
     pub fn begin(&mut self, source: IpAddr, cookie: &[u8], waiter: W, now: Timestamp) -> Lookup {
         self.age(now);
+        self.fade();
         let key = Key::new(source, cookie);
         if let Some(reply) = self.stored(&key) {
             return Lookup::Stored(reply.clone());
@@ -188,14 +192,31 @@ impl<W> Cache<W> {
     }
 
     fn swap(&mut self, now: Timestamp) {
-        self.previous = std::mem::take(&mut self.current);
+        // As much room as the last one took: a growing table would stop for moving house.
+        let fresh = Generation {
+            replies: HashMap::with_capacity(self.current.replies.len()),
+            octets: 0,
+        };
+        let full = std::mem::replace(&mut self.current, fresh);
+        let old = std::mem::replace(&mut self.previous, full);
+        self.fading = Some(old.replies.into_iter());
         self.swapped = Some(now);
+    }
+
+    fn fade(&mut self) {
+        if let Some(fading) = &mut self.fading
+            && fading.by_ref().take(FADE_STEP).count() < FADE_STEP
+        {
+            self.fading = None;
+        }
     }
 }
 
 /// An address and the cookies of known clients fit without an allocation.
 type KeyBytes = SmallVec<[u8; 48]>;
 const ADDRESS_LEN: usize = 16;
+/// A request adds one reply at most: old ones go faster than new ones come.
+const FADE_STEP: usize = 8;
 
 #[cfg(test)]
 mod tests {

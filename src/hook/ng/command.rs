@@ -112,7 +112,7 @@ impl Command {
             "query" => Self::Query,
             "list" => Self::List,
             "statistics" => Self::Statistics,
-            _ if UNSUPPORTED.contains(&name) => Self::Unsupported,
+            _ if NEED_CODEC.contains(&name) || NOT_YET.contains(&name) => Self::Unsupported,
             _ => Self::Unknown,
         }
     }
@@ -143,9 +143,10 @@ pub enum Refusal {
     /// `limit` below zero.
     #[error("invalid limit, must be >= 0")]
     Limit,
-    /// What was asked needs a codec, ICE or SRTP, or is not done by this relay.
+    /// What was asked needs a codec, ICE or SRTP, or is not done by this relay; the text, which
+    /// is not part of the `error-reason`, says what.
     #[error("unsupported")]
-    Unsupported,
+    Unsupported(&'static str),
     /// A value that cannot be read: the key and the reason.
     #[error("{key}: {reason}")]
     Bad {
@@ -170,7 +171,7 @@ pub fn translate(dict: &Dict<'_>) -> Translated {
     let command = Command::named(&name);
     let keys = match command {
         Command::Unknown => return refused(command, Refusal::UnknownCommand),
-        Command::Unsupported => return refused(command, Refusal::Unsupported),
+        Command::Unsupported => return refused(command, unsupported(&name)),
         Command::Ping => Keys::default(),
         Command::Offer
         | Command::Answer
@@ -195,6 +196,14 @@ pub fn translate(dict: &Dict<'_>) -> Translated {
 /// Whether it is a `ping`, which needs no look at anything else.
 pub fn is_ping(dict: &Dict<'_>) -> bool {
     dict.get("command").and_then(Value::as_bytes) == Some(b"ping")
+}
+
+fn unsupported(name: &str) -> Refusal {
+    Refusal::Unsupported(if NEED_CODEC.contains(&name) {
+        "this relay has no codecs"
+    } else {
+        "this relay does not do this command"
+    })
 }
 
 fn refused(command: Command, refusal: Refusal) -> Translated {
@@ -349,7 +358,7 @@ impl Keys {
                     .map_err(|_| Refusal::Limit)?,
             },
             Command::Statistics => Request::Statistics,
-            Command::Unsupported => return Err(Refusal::Unsupported),
+            Command::Unsupported => return Err(unsupported("")),
             Command::Unknown => return Err(Refusal::UnknownCommand),
         };
         Ok(Action::Core(request))
@@ -404,8 +413,19 @@ impl Keys {
 /// Calls that `list` names if it does not say how many.
 const DEFAULT_LIMIT: i64 = 32;
 const MAX_NESTING: u8 = 3;
-/// Commands of the protocol that are refused: some need a codec, some are not done yet.
-const UNSUPPORTED: [&str; 27] = [
+/// Commands that need an encoder or a decoder.
+const NEED_CODEC: [&str; 8] = [
+    "play media",
+    "stop media",
+    "play DTMF",
+    "silence media",
+    "unsilence media",
+    "transform",
+    "inject start",
+    "inject stop",
+];
+/// Commands of the protocol that this relay does not do.
+const NOT_YET: [&str; 19] = [
     "start recording",
     "stop recording",
     "pause recording",
@@ -413,13 +433,8 @@ const UNSUPPORTED: [&str; 27] = [
     "stop forwarding",
     "block media",
     "unblock media",
-    "silence media",
-    "unsilence media",
     "block DTMF",
     "unblock DTMF",
-    "play media",
-    "stop media",
-    "play DTMF",
     "publish",
     "subscribe request",
     "subscribe answer",
@@ -428,9 +443,6 @@ const UNSUPPORTED: [&str; 27] = [
     "mesh",
     "create",
     "create answer",
-    "transform",
-    "inject start",
-    "inject stop",
     "cli",
     "CLI",
 ];

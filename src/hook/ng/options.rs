@@ -138,7 +138,9 @@ impl Settings {
             match folded(&item).as_str() {
                 "remove" | "default" | "optional" => self.options.ice = Ice::Remove,
                 "force-relay" => self.options.ice = Ice::Pass,
-                "force" => self.refuse(Refusal::Unsupported),
+                "force" => self.refuse(Refusal::Unsupported(
+                    "ICE=force: this relay is no ICE agent",
+                )),
                 other => debug!(value = other, "ICE option without effect"),
             }
         }

@@ -113,7 +113,20 @@ fn good<'a>(reply: &'a Reply, surroundings: &Surroundings<'_>, cut: u32) -> Dict
 fn bad(failure: &Failure, surroundings: &Surroundings<'_>) -> Dict<'static> {
     match failure {
         Failure::Defect(defect) => error(&defect.to_string(), None),
-        Failure::Refusal(refusal) => error(&refusal.to_string(), None),
+        Failure::Refusal(refusal) => {
+            let detail = match refusal {
+                Refusal::Unsupported(what) => Some(*what),
+                Refusal::NoCommand
+                | Refusal::UnknownCommand
+                | Refusal::NoSdp
+                | Refusal::NoCallId
+                | Refusal::NoFromTag
+                | Refusal::NoToTag
+                | Refusal::Limit
+                | Refusal::Bad { .. } => None,
+            };
+            error(&refusal.to_string(), detail)
+        }
         Failure::Core(refused) => core_error(refused, surroundings),
     }
 }

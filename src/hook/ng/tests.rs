@@ -177,7 +177,7 @@ async fn worked_examples_byte_for_byte() {
         ),
         (
             "1_99_3 d7:call-id15:p2p9@mc.example5:flagsl3:all6:siprece7:call-id15:p2p9@mc.example7:command17:subscribe requeste",
-            "1_99_3 d12:error-reason11:unsupported6:result5:errore",
+            "1_99_3 d12:error-reason11:unsupported7:message35:this relay does not do this command6:result5:errore",
         ),
         (
             "c85 {\"command\":\"no such\"}",

@@ -218,12 +218,16 @@ impl<C: Control> Shared<C> {
             return;
         }
         let received = (self.clock)();
-        let message = match Message::parse(datagram) {
-            Ok(message) => message,
+        match Message::parse(datagram) {
+            Ok(message) if command::is_ping(&message.dict) => {
+                let bytes = self.at_once(message.cookie, message.encoding, &Answer::Pong, received);
+                self.send(&bytes, client).await;
+                self.count_done(client, Command::Ping, received, false);
+            }
+            Ok(message) => self.request(&message, client, received).await,
             Err(ParseError::NoCookie) => {
                 debug!(%source, "NG message without a cookie");
                 count(&self.counters.no_cookie);
-                return;
             }
             Err(ParseError::Bad {
                 cookie,
@@ -233,21 +237,10 @@ impl<C: Control> Shared<C> {
                 // No need to remember these: a repeat has the same defect.
                 count(&self.counters.malformed);
                 let answer = Answer::Failure(Failure::Defect(defect));
-                let (command, shape) = (Command::Unknown, Shape::default());
-                let bytes = self.written(cookie, encoding, &answer, command, shape, received);
+                let bytes = self.at_once(cookie, encoding, &answer, received);
                 self.send(&bytes, client).await;
-                return;
             }
-        };
-        if command::is_ping(&message.dict) {
-            let (cookie, encoding) = (message.cookie, message.encoding);
-            let (command, shape) = (Command::Ping, Shape::default());
-            let bytes = self.written(cookie, encoding, &Answer::Pong, command, shape, received);
-            self.send(&bytes, client).await;
-            self.count_done(client, command, received, false);
-            return;
         }
-        self.request(&message, client, received).await;
     }
 
     /// A request that changes or reads state: at most once per cookie.
@@ -325,6 +318,18 @@ impl<C: Control> Shared<C> {
             self.send(&bytes, client).await;
         }
         self.count_done(job.client, command, job.received, failed);
+    }
+
+    /// A reply that has nothing to do with the core.
+    fn at_once(
+        &self,
+        cookie: &[u8],
+        encoding: Encoding,
+        answer: &Answer,
+        now: Timestamp,
+    ) -> Vec<u8> {
+        let (command, shape) = (Command::Unknown, Shape::default());
+        self.written(cookie, encoding, answer, command, shape, now)
     }
 
     fn written(

@@ -1,0 +1,307 @@
+//! How a changed call is taken over, and how calls begin and end.
+//!
+//! The order of the commands is always: flows that change, copies that stop, sockets that close,
+//! mirrors that end, begin and grow, news.
+
+use std::time::Duration;
+
+use super::call::Call;
+use super::command::{Command, EndReason, Notice};
+use super::core::{Core, World};
+use super::exchange::{self, Kind};
+use super::host::Host;
+use super::ids::WorkerIndex;
+use super::party::PartyId;
+use super::reply::{Error, Reply};
+use super::request::{Delete, Exchange};
+use super::sockets::{Opened, Sockets};
+use super::timers::Verdict;
+use super::{delete, explain, flows, rewrite, scope, timers, view};
+use crate::wire::time::Timestamp;
+
+impl Core {
+    /// An offer or answer.
+    pub(super) fn exchange(
+        &mut self,
+        message: &Exchange,
+        kind: Kind,
+        world: &World<'_>,
+        host: &mut dyn Host,
+        now: Timestamp,
+    ) -> Result<Reply, Error> {
+        let key = self.ids.get(&message.call_id).copied();
+        if kind == Kind::Answer && key.is_none() {
+            return Err(Error::UnknownCall);
+        }
+        let session = rewrite::parse(&message.sdp)?;
+        if rewrite::returned(&session, &message.options, &self.settings.instance) {
+            return Ok(Reply::Sdp(message.sdp.clone()));
+        }
+        exchange::check(&message.options)?;
+        let mut draft = match key {
+            Some(key) => self.calls[key].clone(),
+            None => self.begin(message, host, now)?,
+        };
+        let mut sockets = Sockets {
+            settings: &self.settings,
+            ports: &mut self.ports,
+            host,
+            next_stream: &mut self.next_stream,
+            now,
+            opened: Vec::new(),
+            spoilt: Vec::new(),
+        };
+        let done = exchange::run(&mut draft, message, &session, kind, &mut sockets);
+        let (opened, spoilt) = (sockets.opened, sockets.spoilt);
+        let spoilt = spoilt.into_iter().map(|stream| Command::Close { stream });
+        self.queue.extend(spoilt);
+        match done {
+            Ok(outcome) => {
+                let known = key.is_some();
+                self.commit(key, draft, &opened, world, host, now);
+                if !known {
+                    self.totals.calls_total += 1;
+                    let id = message.call_id.clone();
+                    self.queue
+                        .push_back(Command::Notice(Notice::CallStarted(id)));
+                }
+                let notices = outcome.notices.into_iter().map(Command::Notice);
+                self.queue.extend(notices);
+                Ok(Reply::Sdp(outcome.sdp))
+            }
+            Err(error) => {
+                if matches!(error, Error::OutOfPorts | Error::SessionLimit) {
+                    self.totals.rejected_total += 1;
+                }
+                opened.iter().for_each(|pair| self.close(pair));
+                Err(error)
+            }
+        }
+    }
+
+    /// A new call, at the worker with the least load.
+    fn begin(
+        &mut self,
+        offer: &Exchange,
+        host: &dyn Host,
+        now: Timestamp,
+    ) -> Result<Box<Call>, Error> {
+        if self.stopping || self.calls.len() >= self.settings.max_calls {
+            self.totals.rejected_total += 1;
+            return Err(Error::SessionLimit);
+        }
+        let loads = (0_u16..).zip(host.worker_loads());
+        let worker = loads
+            .min_by_key(|(_, load)| **load)
+            .map_or(0, |(worker, _)| worker);
+        Ok(Box::new(Call::new(
+            offer.call_id.clone(),
+            WorkerIndex(worker),
+            now,
+        )))
+    }
+
+    /// Takes a draft over: decides anew and queues all that follows from the difference.
+    pub(super) fn commit(
+        &mut self,
+        key: Option<usize>,
+        mut draft: Box<Call>,
+        opened: &[Opened],
+        world: &World<'_>,
+        host: &mut dyn Host,
+        now: Timestamp,
+    ) {
+        for media in draft.parties.iter_mut().flat_map(|party| &mut party.medias) {
+            media
+                .sets
+                .retain(|set| set.retired.is_none_or(|at| at > now));
+        }
+        scope::decide_all(&mut draft, world, now);
+        let old = key.map(|key| &self.calls[key]);
+        let before = old.map_or_else(Vec::new, |old| flows::of(old));
+        let after = flows::of(&draft);
+        flows::queue_changes(&before, &after, &mut self.queue);
+        let wanted = scope::wanted(&draft, &after, &self.settings, &self.ports);
+        scope::detach(&mut draft, &wanted, &mut self.queue);
+        let mut gone: Vec<Opened> = Vec::new();
+        let kept = |pair: &Opened| flows::find(&after, pair.rtp).is_some();
+        if let Some(old) = old {
+            let pairs = old.sets().map(|(_, _, _, set)| Opened::of(set));
+            gone.extend(pairs.filter(|pair| !kept(pair)));
+        }
+        gone.extend(opened.iter().filter(|pair| !kept(pair)));
+        gone.iter().for_each(|pair| self.close(pair));
+        scope::attach(
+            &mut draft,
+            wanted,
+            &mut self.next_mirror,
+            host,
+            &mut self.queue,
+        );
+        self.put(key, draft);
+    }
+
+    /// Stores a call, with its entries in the indexes.
+    fn put(&mut self, key: Option<usize>, mut call: Box<Call>) {
+        let (key, former) = match key {
+            Some(key) => {
+                let due = call.due;
+                self.timers.remove(&(due, key));
+                let former = std::mem::replace(&mut self.calls[key], call);
+                (key, former.mirrors)
+            }
+            None => {
+                let id = call.id.clone();
+                call.due = Timestamp::default();
+                let key = self.calls.insert(call);
+                self.ids.insert(id, key);
+                (key, Vec::new())
+            }
+        };
+        for attached in former.iter().flat_map(|mirror| &mirror.attached) {
+            self.mirrored.remove(&attached.stream);
+        }
+        let call = &mut self.calls[key];
+        for attached in call.mirrors.iter().flat_map(|mirror| &mirror.attached) {
+            self.mirrored.insert(attached.stream, key);
+        }
+        call.due = timers::due(call, &self.settings);
+        self.timers.insert((call.due, key));
+    }
+
+    fn close(&mut self, pair: &Opened) {
+        for stream in [pair.rtp, pair.rtcp] {
+            self.queue.push_back(Command::Close { stream });
+        }
+        self.ports.give_back(pair.place, pair.port);
+    }
+
+    /// NG `delete`.
+    pub(super) fn delete(
+        &mut self,
+        delete: &Delete,
+        world: &World<'_>,
+        host: &mut dyn Host,
+        now: Timestamp,
+    ) -> Result<Reply, Error> {
+        let key = self.ids.get(&delete.call_id).copied();
+        let found = key.and_then(|key| Some((key, delete::find(&self.calls[key], delete)?)));
+        let Some((key, removal)) = found else {
+            return match delete.fatal {
+                true => Err(Error::NothingToDelete),
+                false => Ok(Reply::Deleted(None)),
+            };
+        };
+        let view = view::of(&self.calls[key], &self.ports, host);
+        let given = delete.delay.map(|secs| Duration::from_secs(secs.into()));
+        let at = now + given.unwrap_or(self.settings.delete_delay);
+        let mut draft = self.calls[key].clone();
+        draft.last_signal = now;
+        if let (delete::Removal::Nothing, Some(tag)) = (&removal, &delete.from_tag) {
+            draft.forget_alias(delete.to_tag.as_ref().unwrap_or(tag));
+        }
+        delete::mark(&mut draft, &removal, at);
+        self.take_away(key, draft, world, host, now);
+        Ok(Reply::Deleted(Some(Box::new(view))))
+    }
+
+    /// Takes over a draft after removing the legs whose time has come; ends the call if none is
+    /// left.
+    fn take_away(
+        &mut self,
+        key: usize,
+        mut draft: Box<Call>,
+        world: &World<'_>,
+        host: &mut dyn Host,
+        now: Timestamp,
+    ) {
+        let over = draft.delete_at.is_some_and(|at| at <= now);
+        if over || !delete::sweep(&mut draft, now) {
+            self.end(key, EndReason::Deleted, world, host, now);
+        } else {
+            self.commit(Some(key), draft, &[], world, host, now);
+        }
+    }
+
+    /// Looks at the calls whose time has come.
+    pub(super) fn tick(&mut self, world: &World<'_>, host: &mut dyn Host, now: Timestamp) {
+        while let Some(&(due, key)) = self.timers.first() {
+            if due > now {
+                break;
+            }
+            let mut draft = self.calls[key].clone();
+            match timers::judge(&mut draft, &self.settings, host, now) {
+                Verdict::Ends(reason) => self.end(key, reason, world, host, now),
+                Verdict::Lives => {
+                    if timers::one_way(&mut draft, host, now) {
+                        let notice = Notice::OneWay(draft.id.clone());
+                        self.queue.push_back(Command::Notice(notice));
+                    }
+                    self.take_away(key, draft, world, host, now);
+                }
+            }
+        }
+    }
+
+    /// Records or agreements have changed.
+    pub(super) fn decide_anew(&mut self, world: &World<'_>, host: &mut dyn Host, now: Timestamp) {
+        let told = self
+            .calls
+            .iter()
+            .filter(|(_, call)| !call.context.is_empty());
+        let keys: Vec<usize> = told.map(|(key, _)| key).collect();
+        for key in keys {
+            let draft = self.calls[key].clone();
+            self.commit(Some(key), draft, &[], world, host, now);
+        }
+    }
+
+    /// Ends a call: its copies stop, its sockets close, its mirrors end, and what explains it is
+    /// kept for a while.
+    pub(super) fn end(
+        &mut self,
+        key: usize,
+        reason: EndReason,
+        world: &World<'_>,
+        host: &mut dyn Host,
+        now: Timestamp,
+    ) {
+        let mut draft = self.calls[key].clone();
+        self.count_end(&draft, reason, host, now);
+        let mut explanation = explain::of(&draft, host);
+        explanation.ended = Some(now);
+        let legs: Vec<PartyId> = draft.parties.iter().map(|party| party.id).collect();
+        legs.into_iter().for_each(|leg| draft.remove_party(leg));
+        self.commit(Some(key), draft, &[], world, host, now);
+        let call = self.calls.remove(key);
+        self.timers.remove(&(call.due, key));
+        self.ids.remove(&call.id);
+        if self.settings.ended_kept > 0 {
+            if self.ended.len() >= self.settings.ended_kept {
+                self.ended.pop_front();
+            }
+            self.ended.push_back(Box::new(explanation));
+        }
+        let notice = Notice::CallEnded(call.id, reason);
+        self.queue.push_back(Command::Notice(notice));
+    }
+
+    fn count_end(&mut self, call: &Call, reason: EndReason, host: &dyn Host, now: Timestamp) {
+        let totals = &mut self.totals;
+        match reason {
+            EndReason::Deleted => totals.deleted_total += 1,
+            EndReason::MediaTimeout => totals.timeout_total += 1,
+            EndReason::SilentTimeout => totals.silent_timeout_total += 1,
+            EndReason::OfferTimeout => totals.offer_timeout_total += 1,
+            EndReason::FinalTimeout => totals.final_timeout_total += 1,
+            EndReason::Failed | EndReason::Shutdown => {}
+        }
+        match timers::speakers(call, host) {
+            0 => totals.zeroway_total += 1,
+            1 => totals.oneway_total += 1,
+            _ => {}
+        }
+        let lasted = now.since(call.created).as_millis();
+        totals.duration_total_ms += u64::try_from(lasted).unwrap_or(u64::MAX);
+    }
+}

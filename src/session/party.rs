@@ -1,0 +1,175 @@
+//! One leg of a call.
+
+use super::command::SourcePolicy;
+use super::core::Settings;
+use super::ids::Tag;
+use super::media::Media;
+use super::options::{Learning, Options};
+use super::rewrite::Memory;
+use crate::migration::decision::{Decision, LegRole, Outcome};
+use crate::wire::time::Timestamp;
+
+/// Number of a leg, unique within its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PartyId(pub(super) u16);
+
+/// One leg of a call.
+#[derive(Clone, Debug)]
+pub(super) struct Party {
+    /// Its number.
+    pub(super) id: PartyId,
+    /// Its tag; `None` until it has answered.
+    pub(super) tag: Option<Tag>,
+    /// Other tags that have answered the same offer: phones behind one branch.
+    pub(super) aliases: Vec<Tag>,
+    /// Its branch.
+    pub(super) via_branch: Option<Box<str>>,
+    /// Its label.
+    pub(super) label: Option<Box<str>>,
+    /// When it was made.
+    pub(super) created: Timestamp,
+    /// Which end of the call it is.
+    pub(super) role: LegRole,
+    /// Legs that it exchanges media with.
+    pub(super) peers: Vec<PartyId>,
+    /// Who has offered to it last, and when: an answer of anybody else is out of order.
+    pub(super) offered: Option<(PartyId, Timestamp)>,
+    /// Interface that faces it.
+    pub(super) interface: u16,
+    /// Its SDP as received.
+    pub(super) sdp: Option<Box<[u8]>>,
+    /// What was written to it, for a stable `o=` line.
+    pub(super) memory: Memory,
+    /// Its medias, by m-line.
+    pub(super) medias: Vec<Media>,
+    /// How its real address is learned.
+    pub(super) learning: Learning,
+    /// What is done with other sources.
+    pub(super) source: SourcePolicy,
+    /// To be removed then.
+    pub(super) delete_at: Option<Timestamp>,
+    /// What was decided for it, and when; `None`: undecided, nothing was asked.
+    pub(super) decided: Option<Box<(Decision, Timestamp)>>,
+}
+
+impl Party {
+    /// A leg that nothing is known of.
+    pub(super) fn new(id: PartyId, role: LegRole, now: Timestamp) -> Self {
+        Self {
+            id,
+            tag: None,
+            aliases: Vec::new(),
+            via_branch: None,
+            label: None,
+            created: now,
+            role,
+            peers: Vec::new(),
+            offered: None,
+            interface: 0,
+            sdp: None,
+            memory: Memory::default(),
+            medias: Vec::new(),
+            learning: Learning::Heuristic,
+            source: SourcePolicy::Strict,
+            delete_at: None,
+            decided: None,
+        }
+    }
+
+    /// Whether the tag is one of the leg's.
+    pub(super) fn is_named(&self, tag: &Tag) -> bool {
+        self.tag.as_ref() == Some(tag) || self.aliases.contains(tag)
+    }
+
+    /// The leg speaks under this tag now. Its former one stays known: several phones behind one
+    /// branch may answer in turn (NG reference 5.1).
+    pub(super) fn name(&mut self, tag: &Tag) {
+        if self.tag.as_ref() == Some(tag) {
+            return;
+        }
+        self.aliases.retain(|alias| alias != tag);
+        if let Some(former) = self.tag.replace(tag.clone()) {
+            if self.aliases.len() >= MAX_ALIASES {
+                self.aliases.remove(0);
+            }
+            self.aliases.push(former);
+        }
+    }
+
+    /// Takes over what the options say about the address of the leg.
+    ///
+    /// `asymmetric` with `strict source` is contradictory (NG reference 13.2): the leg sends from
+    /// an address that nobody has declared, so strictness would drop all of it. Asymmetry wins,
+    /// and every source is taken, but nothing is ever sent elsewhere than declared.
+    pub(super) fn take_policy(&mut self, options: &Options, settings: &Settings, asymmetric: bool) {
+        let strict = options.strict_source.unwrap_or(settings.strict_source);
+        (self.learning, self.source) = if asymmetric {
+            (Learning::Off, SourcePolicy::Loose)
+        } else {
+            let learning = options.learning.unwrap_or(settings.learning);
+            let source = match options.strict_source {
+                Some(true) => SourcePolicy::Strict,
+                Some(false) | None if options.media_handover => SourcePolicy::Handover,
+                Some(false) | None if strict => SourcePolicy::Strict,
+                Some(false) | None => SourcePolicy::Loose,
+            };
+            (learning, source)
+        };
+    }
+
+    /// The outcome decided for the leg.
+    pub(super) fn outcome(&self) -> &Outcome {
+        self.decided
+            .as_ref()
+            .map_or(&Outcome::Undecided, |decided| &decided.0.outcome)
+    }
+
+    /// Adds a peer, once.
+    pub(super) fn link(&mut self, peer: PartyId) {
+        if !self.peers.contains(&peer) {
+            self.peers.reserve_exact(1);
+            self.peers.push(peer);
+        }
+    }
+
+    /// Drops a peer and the sockets that carry its media.
+    pub(super) fn unlink(&mut self, peer: PartyId) {
+        self.peers.retain(|p| *p != peer);
+        for media in &mut self.medias {
+            media.release(peer);
+        }
+    }
+
+    /// At least so many medias.
+    pub(super) fn grow_medias(&mut self, count: usize) {
+        if self.medias.len() < count {
+            self.medias.reserve_exact(count - self.medias.len());
+            self.medias.resize_with(count, Media::unknown);
+        }
+    }
+}
+
+/// Former tags that are remembered for a leg.
+const MAX_ALIASES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leg() -> Party {
+        Party::new(PartyId(0), LegRole::Called, Timestamp::default())
+    }
+
+    #[test]
+    fn tags_in_turn_stay_known_within_bounds() {
+        let mut party = leg();
+        for n in 0..100 {
+            party.name(&Tag::from(format!("t{n}").as_str()));
+        }
+        assert_eq!(party.aliases.len(), MAX_ALIASES);
+        party.name(&Tag::from("t98"));
+        assert_eq!(party.tag, Some(Tag::from("t98")));
+        assert!(party.is_named(&Tag::from("t99")) && !party.is_named(&Tag::from("t1")));
+        assert_eq!(party.aliases.len(), MAX_ALIASES);
+    }
+}

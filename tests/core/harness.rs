@@ -1,0 +1,490 @@
+//! The made-up world around a core.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use homeward::migration::agreement::{Agreement, Kind, Mode, OnFailedMigration, OnLoggerLoss};
+use homeward::migration::context::CallContext;
+use homeward::migration::identity::Service;
+use homeward::migration::registry::{NewRecord, Registry};
+use homeward::session::command::{Command, EndReason, Flow, Notice};
+use homeward::session::core::{Core, Event, Interface, LocalAddress, Settings, World};
+use homeward::session::host::{BindError, Host, StreamCounters};
+use homeward::session::ids::{CallId, MirrorId, StreamId, Tag, WorkerIndex};
+use homeward::session::options::{Learning, Options};
+use homeward::session::reply::{CallView, Error, Explanation, Reply, Statistics};
+use homeward::session::request::{Delete, Exchange, Query, Request};
+use homeward::wire::block::{CallInfo, MediaKind, StreamInfo, StreamKind};
+use homeward::wire::time::Timestamp;
+
+/// Sockets and counters that are only numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Ground {
+    pub(crate) bound: BTreeMap<StreamId, SocketAddr>,
+    /// Ports that another program has.
+    pub(crate) taken: BTreeSet<u16>,
+    /// Every bind fails from now on.
+    pub(crate) broken: bool,
+    /// So many binds work, then all fail.
+    pub(crate) left: Option<usize>,
+    pub(crate) counters: BTreeMap<StreamId, StreamCounters>,
+    pub(crate) loads: Vec<u64>,
+    pub(crate) tos: BTreeSet<Option<u8>>,
+    pub(crate) binds: usize,
+}
+
+impl Host for Ground {
+    fn bind(
+        &mut self,
+        stream: StreamId,
+        local: SocketAddr,
+        tos: Option<u8>,
+    ) -> Result<(), BindError> {
+        self.binds += 1;
+        if self.broken || self.left == Some(0) {
+            return Err(BindError::Failed);
+        }
+        self.left = self.left.map(|left| left - 1);
+        if self.taken.contains(&local.port()) || self.bound.values().any(|b| *b == local) {
+            return Err(BindError::InUse);
+        }
+        self.tos.insert(tos);
+        assert!(
+            self.bound.insert(stream, local).is_none(),
+            "{stream:?} twice"
+        );
+        Ok(())
+    }
+
+    fn counters(&self, stream: StreamId) -> StreamCounters {
+        self.counters.get(&stream).cloned().unwrap_or_default()
+    }
+
+    fn worker_loads(&self) -> &[u64] {
+        &self.loads
+    }
+}
+
+/// A mirror as the logger knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Taped {
+    pub(crate) call: CallId,
+    pub(crate) loggers: Vec<String>,
+    pub(crate) info: CallInfo,
+    pub(crate) streams: BTreeMap<StreamId, StreamInfo>,
+}
+
+/// A core with its world.
+#[derive(Debug)]
+pub(crate) struct Rig {
+    pub(crate) core: Core,
+    pub(crate) ground: Ground,
+    pub(crate) flows: BTreeMap<StreamId, Flow>,
+    pub(crate) mirrors: BTreeMap<MirrorId, Taped>,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) registry: Registry,
+    pub(crate) agreements: Vec<Agreement>,
+    pub(crate) now: Timestamp,
+    /// Commands of the last step.
+    pub(crate) log: Vec<Command>,
+}
+
+pub(crate) fn settings() -> Settings {
+    let address = |text: &str| LocalAddress {
+        bind: text.parse().unwrap(),
+        advertised: text.parse().unwrap(),
+    };
+    let interface = |name: &str, all: &[&str]| Interface {
+        name: name.into(),
+        addresses: all.iter().map(|text| address(text)).collect(),
+        ports: (30_000, 30_999),
+    };
+    Settings {
+        system: "partner.example".into(),
+        interfaces: vec![
+            interface("core", &["127.0.0.1", "::1"]),
+            interface("partner", &["127.0.1.1", "127.0.1.2"]),
+        ],
+        max_calls: 10_000,
+        media_timeout: Duration::from_secs(60),
+        silent_timeout: Duration::from_secs(3600),
+        offer_timeout: Duration::from_secs(3600),
+        final_timeout: None,
+        delete_delay: Duration::from_secs(30),
+        port_linger: Duration::from_secs(30),
+        learning: Learning::Heuristic,
+        strict_source: true,
+        instance: "test".into(),
+        ended_kept: 10,
+    }
+}
+
+impl Rig {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            core: Core::new(settings),
+            ground: Ground::default(),
+            flows: BTreeMap::new(),
+            mirrors: BTreeMap::new(),
+            notices: Vec::new(),
+            registry: Registry::default(),
+            agreements: Vec::new(),
+            now: Timestamp::from_secs(1_000_000),
+            log: Vec::new(),
+        }
+    }
+
+    pub(crate) fn request(&mut self, request: Request) -> Result<Reply, Error> {
+        let world = World {
+            registry: &self.registry,
+            agreements: &self.agreements,
+        };
+        let reply = self
+            .core
+            .handle(request, &world, &mut self.ground, self.now);
+        self.drain();
+        reply
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        let world = World {
+            registry: &self.registry,
+            agreements: &self.agreements,
+        };
+        self.core
+            .handle_event(event, &world, &mut self.ground, self.now);
+        self.drain();
+    }
+
+    /// Lets time pass, with a tick whenever the core has asked for one.
+    pub(crate) fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        while let Some(due) = self.core.poll_timeout().filter(|due| *due <= end) {
+            self.now = self.now.max(due);
+            self.event(Event::Tick);
+            let next = self.core.poll_timeout();
+            assert!(
+                next.is_none_or(|next| next > self.now),
+                "the clock stands still"
+            );
+        }
+        self.now = end;
+    }
+
+    fn drain(&mut self) {
+        self.log.clear();
+        while let Some(command) = self.core.poll_command() {
+            self.log.push(command.clone());
+            self.apply(command);
+        }
+        self.check();
+    }
+
+    fn apply(&mut self, command: Command) {
+        match command {
+            Command::Configure { stream, flow } => {
+                assert!(
+                    self.ground.bound.contains_key(&stream),
+                    "{stream:?} is not bound"
+                );
+                for to in [flow.forward, flow.forward_rtcp].into_iter().flatten() {
+                    let to = self.flows.get(&to).expect("the target is configured first");
+                    assert_eq!(to.worker, flow.worker);
+                }
+                self.flows.insert(stream, flow);
+            }
+            Command::Close { stream } => {
+                assert!(
+                    self.ground.bound.remove(&stream).is_some(),
+                    "{stream:?} twice"
+                );
+                self.flows.remove(&stream);
+                self.ground.counters.remove(&stream);
+                let copied = |tape: &Taped| tape.streams.contains_key(&stream);
+                assert!(!self.mirrors.values().any(copied), "closed while copied");
+            }
+            Command::MirrorOpen {
+                mirror,
+                call,
+                loggers,
+                info,
+            } => {
+                let tape = Taped {
+                    call,
+                    loggers,
+                    info,
+                    streams: BTreeMap::new(),
+                };
+                assert!(self.mirrors.insert(mirror, tape).is_none());
+            }
+            Command::MirrorUpdate { mirror, info } => {
+                self.mirrors.get_mut(&mirror).unwrap().info = info;
+            }
+            Command::MirrorAttach {
+                mirror,
+                stream,
+                info,
+            } => {
+                assert!(
+                    self.flows.contains_key(&stream),
+                    "attached before configured"
+                );
+                let tape = self.mirrors.get_mut(&mirror).expect("opened before");
+                tape.streams.insert(stream, info);
+            }
+            Command::MirrorDetach { mirror, stream } => {
+                let tape = self.mirrors.get_mut(&mirror).unwrap();
+                assert!(tape.streams.remove(&stream).is_some());
+            }
+            Command::MirrorClose { mirror } => {
+                let tape = self.mirrors.remove(&mirror).unwrap();
+                assert!(
+                    tape.streams.is_empty(),
+                    "closed before its streams were detached"
+                );
+            }
+            Command::Notice(notice) => self.notices.push(notice),
+        }
+    }
+
+    /// What holds after every step.
+    pub(crate) fn check(&self) {
+        assert!(
+            self.ground.bound.keys().eq(self.flows.keys()),
+            "sockets without a flow"
+        );
+        for (stream, flow) in &self.flows {
+            for to in [flow.forward, flow.forward_rtcp].into_iter().flatten() {
+                assert!(
+                    self.flows.contains_key(&to),
+                    "{stream:?} forwards to a closed stream"
+                );
+            }
+            let remote = flow.remote.map(|remote| remote.is_ipv4());
+            let local = self.ground.bound[stream].is_ipv4();
+            assert!(
+                remote.is_none_or(|remote| remote == local),
+                "families differ"
+            );
+        }
+        let used: u32 = self.statistics_ports();
+        assert_eq!(used as usize, self.ground.bound.len(), "ports leak");
+    }
+
+    fn statistics_ports(&self) -> u32 {
+        self.core_statistics()
+            .ports
+            .iter()
+            .map(|port| port.used)
+            .sum()
+    }
+
+    pub(crate) fn core_statistics(&self) -> Statistics {
+        self.core.statistics()
+    }
+
+    /// Where a packet goes that arrives on this socket: out of which, and to where.
+    pub(crate) fn route(&self, local: SocketAddr, rtcp: bool) -> Option<(SocketAddr, SocketAddr)> {
+        let stream = self.stream_at(local)?;
+        let flow = &self.flows[&stream];
+        let split = rtcp && flow.kind == StreamKind::Rtp;
+        let to = match flow.forward_rtcp {
+            Some(to) if split => to,
+            _ => flow.forward?,
+        };
+        Some((self.ground.bound[&to], self.flows[&to].remote?))
+    }
+
+    pub(crate) fn stream_at(&self, local: SocketAddr) -> Option<StreamId> {
+        let mut all = self.ground.bound.iter();
+        all.find(|(_, bound)| **bound == local)
+            .map(|(stream, _)| *stream)
+    }
+
+    /// A packet arrived on this stream now.
+    pub(crate) fn hear(&mut self, stream: StreamId) {
+        let counters = self.ground.counters.entry(stream).or_default();
+        counters.packets += 1;
+        counters.octets += 172;
+        counters.last_packet = Some(self.now);
+    }
+
+    pub(crate) fn offer(&mut self, offer: Exchange) -> Result<Sdp, Error> {
+        self.request(Request::Offer(Box::new(offer))).map(Sdp::of)
+    }
+
+    pub(crate) fn answer(&mut self, answer: Exchange) -> Result<Sdp, Error> {
+        self.request(Request::Answer(Box::new(answer))).map(Sdp::of)
+    }
+
+    /// Offer and answer of a plain call; the SDPs written to the callee and to the caller.
+    pub(crate) fn call(&mut self, id: &str) -> (Sdp, Sdp) {
+        let to_b = self
+            .offer(exchange(id, "a", None, &audio("192.0.2.1", 4000)))
+            .unwrap();
+        let answer = exchange(id, "a", Some("b"), &audio("192.0.2.2", 5000));
+        (to_b, self.answer(answer).unwrap())
+    }
+
+    pub(crate) fn delete(&mut self, delete: Delete) -> Result<Option<Box<CallView>>, Error> {
+        let reply = self.request(Request::Delete(delete))?;
+        let Reply::Deleted(view) = reply else {
+            panic!("{reply:?}");
+        };
+        Ok(view)
+    }
+
+    pub(crate) fn view(&mut self, id: &str) -> Option<Box<CallView>> {
+        let query = Query {
+            call_id: id.into(),
+            from_tag: None,
+            to_tag: None,
+        };
+        let reply = self.request(Request::Query(query)).ok()?;
+        let Reply::Call(view) = reply else {
+            panic!("{reply:?}");
+        };
+        Some(view)
+    }
+
+    pub(crate) fn explain(&mut self, id: &str) -> Result<Box<Explanation>, Error> {
+        let reply = self.request(Request::Explain { call_id: id.into() })?;
+        let Reply::Explained(explanation) = reply else {
+            panic!("{reply:?}");
+        };
+        Ok(explanation)
+    }
+
+    /// A user with this name has migrated from this system, and there is an agreement.
+    pub(crate) fn migrate(&mut self, user: &str, system: &str) {
+        if self.agreements.iter().all(|a| a.primary.as_str() != system) {
+            self.agreements.push(agreement(system));
+        }
+        let new = NewRecord {
+            service: Service::Mcptt,
+            primary_id: format!("sip:{user}@{system}").parse().unwrap(),
+            partner_id: format!("sip:{user}@partner.example").parse().unwrap(),
+            primary_system: system.parse().unwrap(),
+            functional_aliases: Vec::new(),
+            trigger: homeward::migration::record::Trigger::Client,
+            profile_index: None,
+            since: None,
+            until: None,
+        };
+        let change = self.registry.prepare_add(new, self.now).unwrap();
+        self.registry.commit(change);
+        self.event(Event::RegistryChanged);
+    }
+
+    pub(crate) fn ended(&self) -> Vec<EndReason> {
+        let mut ended = Vec::new();
+        for notice in &self.notices {
+            if let Notice::CallEnded(_, reason) = notice {
+                ended.push(*reason);
+            }
+        }
+        ended
+    }
+
+    pub(crate) fn workers(&self) -> BTreeSet<WorkerIndex> {
+        self.flows.values().map(|flow| flow.worker).collect()
+    }
+}
+
+pub(crate) fn agreement(system: &str) -> Agreement {
+    Agreement {
+        primary: system.parse().unwrap(),
+        kind: Kind::Bilateral,
+        services: vec![Service::Mcptt],
+        mode: Mode::Duplicate,
+        media: vec![MediaKind::Audio, MediaKind::Floor],
+        deny_session_types: Vec::new(),
+        loggers: vec!["hq".into()],
+        mandatory: true,
+        on_logger_loss: OnLoggerLoss::Spool,
+        on_failed_migration: OnFailedMigration::Reject,
+    }
+}
+
+pub(crate) fn context(calling: &str, called: &str) -> CallContext {
+    let id = |user: &str| Some(format!("sip:{user}@partner.example").parse().unwrap());
+    CallContext {
+        service: Some(Service::Mcptt),
+        calling_id: id(calling),
+        called_id: id(called),
+        ..CallContext::default()
+    }
+}
+
+pub(crate) fn exchange(id: &str, from: &str, to: Option<&str>, sdp: &str) -> Exchange {
+    Exchange {
+        call_id: id.into(),
+        from_tag: from.into(),
+        to_tag: to.map(Tag::from),
+        via_branch: None,
+        sdp: sdp.as_bytes().to_vec(),
+        options: Options::default(),
+        context: CallContext::default(),
+    }
+}
+
+pub(crate) fn delete(id: &str) -> Delete {
+    Delete {
+        call_id: id.into(),
+        from_tag: None,
+        to_tag: None,
+        via_branch: None,
+        delay: Some(0),
+        fatal: false,
+    }
+}
+
+pub(crate) fn head(address: &str) -> String {
+    let family = if address.contains(':') { "IP6" } else { "IP4" };
+    format!("v=0\r\no=- 1 1 IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\nt=0 0\r\n")
+}
+
+pub(crate) fn audio(address: &str, port: u16) -> String {
+    format!(
+        "{}m=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n",
+        head(address)
+    )
+}
+
+/// Audio with floor control.
+pub(crate) fn mcptt(address: &str, port: u16) -> String {
+    let floor = port + 2;
+    format!(
+        "{}m=application {floor} udp MCPTT\r\na=fmtp:MCPTT mc_queueing\r\n",
+        audio(address, port)
+    )
+}
+
+/// An SDP that the core has written, as its reader would understand it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Sdp {
+    pub(crate) text: String,
+    pub(crate) rtp: Vec<SocketAddr>,
+}
+
+impl Sdp {
+    fn of(reply: Reply) -> Self {
+        let Reply::Sdp(body) = reply else {
+            panic!("{reply:?}");
+        };
+        let text = String::from_utf8(body).unwrap();
+        let session = homeward::wire::sdp::parse(text.as_bytes()).unwrap();
+        let rtp = session.medias.iter().map(|media| {
+            let address = media.address(&session).unwrap();
+            SocketAddr::new(address, media.port)
+        });
+        let rtp = rtp.collect();
+        Self { text, rtp }
+    }
+
+    pub(crate) fn rtcp(&self, media: usize) -> SocketAddr {
+        let rtp = self.rtp[media];
+        SocketAddr::new(rtp.ip(), rtp.port() + 1)
+    }
+}
