@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Status, print_mistakes, say};
-use crate::config;
+use super::{Status, say, say_error};
+use crate::config::{self, LoadError};
 
 /// Arguments of `homeward check`.
 #[derive(Debug, Args)]
@@ -19,15 +19,22 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Status> {
-    let mistakes = config::load(&args.file).err().unwrap_or_default();
+    let error = config::load(&args.file).err();
     if args.json {
-        let texts: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        let texts: Vec<String> = match &error {
+            None => Vec::new(),
+            Some(LoadError::Mistakes { mistakes, .. }) => {
+                mistakes.iter().map(ToString::to_string).collect()
+            }
+            Some(unreadable) => vec![unreadable.to_string()],
+        };
         let file = args.file.display().to_string();
-        say(&format!("{}\n", json!({ "file": file, "good": texts.is_empty(), "mistakes": texts })));
-    } else if mistakes.is_empty() {
-        say(&format!("{}: good\n", args.file.display()));
+        let object = json!({ "file": file, "good": error.is_none(), "mistakes": texts });
+        say(&format!("{object}\n"));
+    } else if let Some(error) = &error {
+        say_error(&format!("{error}\n"));
     } else {
-        print_mistakes(&args.file, &mistakes);
+        say(&format!("{}: good\n", args.file.display()));
     }
-    Ok(if mistakes.is_empty() { Status::Good } else { Status::BadUsage })
+    Ok(if error.is_none() { Status::Good } else { Status::BadUsage })
 }

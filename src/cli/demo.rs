@@ -128,17 +128,17 @@ fn play(args: &DemoArgs, config: &Config, relay: &Relay) -> Result<DemoReport> {
         ..Plan::new(ng)
     };
     let bar = progress_bar();
-    let show = |progress: &Progress| {
+    let mut show = |progress: &Progress| {
         bar.set_length(progress.planned);
         bar.set_position(progress.sent);
     };
-    let played = traffic::run(&plan, show, &AtomicBool::new(false));
+    let played = traffic::run(&plan, &mut show, &AtomicBool::new(false));
     bar.set_message("reading the recordings back");
     let played = played?;
     let found = recordings::check(&config.archive.dir, &played.expected, RECORDINGS_WAIT);
     bar.finish_and_clear();
     let figures = relay.figures();
-    let latencies = relay.latencies().unwrap_or_default();
+    let latencies = relay.latencies();
     Ok(DemoReport::new(&played, &found?, &figures, latencies))
 }
 

@@ -87,21 +87,13 @@ impl From<Status> for ExitCode {
 
 /// Reads the configuration; if it has mistakes, all of them are printed.
 fn load(path: Option<&Path>) -> Result<Config, Status> {
-    let Some(path) = path else { return Ok(Config::default()) };
-    config::load(path).map_err(|mistakes| {
-        print_mistakes(path, &mistakes);
+    let Some(path) = path else {
+        return Ok(Config::default());
+    };
+    config::load(path).map_err(|error| {
+        say_error(&format!("{error}\n"));
         Status::BadUsage
     })
-}
-
-fn print_mistakes(path: &Path, mistakes: &[config::Mistake]) {
-    let mut text = String::new();
-    for mistake in mistakes {
-        text.push_str(&format!("{}: {mistake}\n", path.display()));
-    }
-    let plural = if mistakes.len() == 1 { "mistake" } else { "mistakes" };
-    text.push_str(&format!("{}: {} {plural}\n", path.display(), mistakes.len()));
-    say_error(&text);
 }
 
 /// Standard output that went away (`| head`) is no reason to panic.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::walk::Table;
 use super::{
     Address, Archive, DEFAULT_PORTS, Http, Interface, Log, Logger, Ng, Relay, Transport,
-    loopback,
 };
 use crate::wire::network::Network;
 use crate::migration::agreement::{Agreement, Mode, OnLoggerLoss};
@@ -82,7 +81,7 @@ pub(super) fn ng(table: &Table<'_, '_>) -> Ng {
     no_repetition(table, "udp", &udp);
     Ng {
         udp,
-        allow: allow.unwrap_or_else(loopback),
+        allow: allow.unwrap_or_else(|| Network::loopback().into()),
     }
 }
 

@@ -2,15 +2,15 @@
 //! hooks hold.
 
 use std::fmt;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::engine::Engine;
 use crate::session::reply::{Error, Reply};
 use crate::session::request::Request;
+use crate::sys::readable::Readable;
 
 /// The way to the control loop; cheap to clone.
 #[derive(Clone, Debug)]
@@ -94,7 +94,7 @@ pub(super) async fn run(
     mut messages: mpsc::Receiver<Message>,
     mut stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    let news = AsyncFd::with_interest(engine.plane().event_fd()?, Interest::READABLE)?;
+    let news = Readable::new(engine.plane().events().as_fd())?;
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         // A flood of requests must not hold up time.
@@ -108,8 +108,8 @@ pub(super) async fn run(
             // 1. The end.
             changed = stop.changed() => if changed.is_err() || *stop.borrow() { break },
             // 2. News from workers: learned addresses, emptied slots.
-            ready = news.readable() => {
-                ready?.clear_ready();
+            ready = news.wait() => {
+                ready?;
                 engine.worker_events();
             }
             // 3. Requests, some at a time.

@@ -127,7 +127,7 @@ impl Relay {
     /// What went wrong while it ran or stopped.
     pub fn stop(self) -> Result<()> {
         // Nobody listens only if the thread has ended, and then join tells why.
-        drop(self.stop.send(true));
+        let _ = self.stop.send(true);
         self.control.join().map_err(|_| anyhow!("the control thread panicked"))?
     }
 }
@@ -171,7 +171,7 @@ fn control_thread(
         let logger = setup::logger(config, clock, faults)?;
         let (store, loaded) = setup::store(config, clock)?;
         let engine = setup::engine(config, clock, logger.as_ref(), loaded)?;
-        let recordings = logger.as_ref().map(|logger| logger.recordings().clone());
+        let recordings = logger.as_ref().map(|logger| logger.recordings());
         let outcome = serve(config, clock, engine, store, recordings, stopping, tell).await;
         if let Some(logger) = logger {
             logger.stop();

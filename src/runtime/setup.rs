@@ -7,7 +7,7 @@ use super::mirrors::{Logger as MirrorLogger, Mirrors};
 use super::sockets::Sockets;
 use crate::config::{self, Config, Transport};
 use crate::logger::fault::Faults;
-use crate::logger::service::{Service, Settings as LoggerSettings};
+use crate::logger::service::{Options, Service, Settings as LoggerSettings};
 use crate::migration::registry::Registry;
 use crate::mirror::rtp::PortBook;
 use crate::plane::{self, Plane};
@@ -23,7 +23,8 @@ pub(super) fn logger(config: &Config, clock: Clock, faults: Faults) -> Result<Op
     if !embedded {
         return Ok(None);
     }
-    let service = Service::start_with_faults(logger_settings(config, false), clock, faults)?;
+    let options = Options { faults, ..Options::default() };
+    let service = Service::start_with(logger_settings(config, false), clock, options)?;
     Ok(Some(service))
 }
 
