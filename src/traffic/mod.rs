@@ -23,6 +23,8 @@ mod receiver;
 mod sdp;
 mod sender;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 pub use engine::{Progress, RunError, run};
 pub use media::{Side, Stream};

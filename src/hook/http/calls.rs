@@ -1,0 +1,95 @@
+//! `/v1/calls`: what the relay carries, and why it is or is not mirrored.
+
+use axum::Json;
+use axum::extract::{RawQuery, Request as HttpRequest, State};
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use super::fields::Fields;
+use super::problem::Problem;
+use super::{Segment, explain, view};
+use crate::hook::Control;
+use crate::migration::context::CallContext;
+use crate::session::ids::CallId;
+use crate::session::reply::Reply;
+use crate::session::request::{Query, Request};
+
+/// `GET /v1/calls`.
+pub(super) async fn list<C: Control>(
+    State(control): State<C>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Value>, Problem> {
+    let mut fields = Fields::of_query(query.as_deref())?;
+    let limit = fields.integer("limit", MAX_CALLS).unwrap_or(DEFAULT_CALLS);
+    fields.finish()?;
+    let limit = usize::try_from(limit).unwrap_or(0);
+    match control.request(Request::List { limit }).await? {
+        Reply::Calls(calls) => Ok(Json(json!({ "calls": calls }))),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// `GET /v1/calls/{call}`.
+pub(super) async fn show<C: Control>(
+    State(control): State<C>,
+    Segment(call): Segment,
+) -> Result<Json<Value>, Problem> {
+    let query = Query {
+        call_id: CallId(call.into()),
+        from_tag: None,
+        to_tag: None,
+    };
+    match control.request(Request::Query(query)).await? {
+        Reply::Call(call) => Ok(Json(view::call(&call))),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// `GET /v1/calls/{call}/explain`.
+pub(super) async fn explain<C: Control>(
+    State(control): State<C>,
+    Segment(call): Segment,
+) -> Result<Json<Value>, Problem> {
+    let call_id = CallId(call.into());
+    match control.request(Request::Explain { call_id }).await? {
+        Reply::Explained(explanation) => Ok(Json(explain::explanation(&explanation))),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// `PUT /v1/calls/{call}/context`.
+pub(super) async fn context<C: Control>(
+    State(control): State<C>,
+    Segment(call): Segment,
+    request: HttpRequest,
+) -> Result<impl IntoResponse, Problem> {
+    let mut fields = Fields::of_body(request).await?;
+    let context = CallContext {
+        service: fields.parse("service"),
+        session_type: fields.word("session_type"),
+        calling_id: fields.parse("calling_id"),
+        called_id: fields.parse("called_id"),
+        group_id: fields.parse("group_id"),
+        functional_alias: fields.parse("functional_alias"),
+        emergency: fields.boolean("emergency").unwrap_or(false),
+    };
+    fields.finish()?;
+    let call_id = CallId(call.into());
+    match control
+        .request(Request::Context { call_id, context })
+        .await?
+    {
+        Reply::Ok => Ok(StatusCode::NO_CONTENT),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The core never answers one request with the reply to another.
+fn unexpected(reply: &Reply) -> Problem {
+    debug_assert!(false, "{reply:?}");
+    Problem::bad_request("the relay gave an answer to another question")
+}
+
+const DEFAULT_CALLS: u64 = 1_000;
+const MAX_CALLS: u64 = 100_000;

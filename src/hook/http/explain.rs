@@ -1,0 +1,119 @@
+//! An explanation as JSON: sentences for people first, the facts for programs beside them.
+
+use serde_json::{Map, Value, json};
+
+use crate::migration::decision::{Decision, LegRole, Outcome};
+use crate::migration::identity::McId;
+use crate::session::reply::{Explanation, LegExplanation, MirrorExplanation};
+
+pub(super) fn explanation(explanation: &Explanation) -> Value {
+    json!({
+        "call_id": explanation.call_id,
+        "summary": summary(explanation),
+        "created": explanation.created.to_string(),
+        "ended": explanation.ended.map(|ended| ended.to_string()),
+        "context": explanation.context,
+        "legs": explanation.legs.iter().map(leg).collect::<Vec<Value>>(),
+        "mirrors": explanation.mirrors.iter().map(mirror).collect::<Vec<Value>>(),
+    })
+}
+
+/// The whole call in one sentence.
+fn summary(explanation: &Explanation) -> String {
+    let homes: Vec<String> = explanation.mirrors.iter().map(home).collect();
+    if !homes.is_empty() {
+        return format!("mirrored {}", homes.join(", and "));
+    }
+    if explanation.context.is_empty() {
+        return "undecided: signalling has told nothing about who takes part; send the mc-* keys \
+                with offer or answer, or PUT .../context"
+            .to_owned();
+    }
+    let due = |leg: &&LegExplanation| leg.decision.rule().is_some();
+    match explanation.legs.iter().find(due) {
+        Some(leg) => format!("not mirrored yet: {}", decision(&leg.decision)),
+        None => "not mirrored: no leg belongs to a migrated user whose media goes home; see legs"
+            .to_owned(),
+    }
+}
+
+fn home(mirror: &MirrorExplanation) -> String {
+    let packets: u64 = mirror.streams.iter().map(|stream| stream.packets).sum();
+    let dropped: u64 = mirror.streams.iter().map(|stream| stream.dropped).sum();
+    let system = &mirror.primary_system;
+    let to = match &mirror.logger {
+        Some(logger) => format!("to {system} (logger {logger})"),
+        None => format!("for {system}, but no logger takes it"),
+    };
+    let lost = match dropped {
+        0 => String::new(),
+        dropped => format!(", {dropped} copies could not be sent"),
+    };
+    format!("{to}: {packets} packets copied{lost}")
+}
+
+fn leg(leg: &LegExplanation) -> Value {
+    let role = match leg.role {
+        LegRole::Calling => "calling",
+        LegRole::Called => "called",
+    };
+    let drops: Map<String, Value> = leg
+        .drops
+        .iter()
+        .map(|(reason, number)| (reason.clone(), Value::from(*number)))
+        .collect();
+    let dropped: u64 = leg.drops.iter().map(|(_, number)| number).sum();
+    let media = match (leg.packets, dropped) {
+        (0, 0) => "no packet came in".to_owned(),
+        (taken, 0) => format!("{taken} packets taken, none dropped"),
+        (taken, _) => {
+            let list = leg.drops.iter();
+            let list: Vec<String> = list
+                .map(|(why, number)| format!("{number} {why}"))
+                .collect();
+            format!("{taken} packets taken, dropped: {}", list.join(", "))
+        }
+    };
+    json!({
+        "tag": leg.tag,
+        "role": role,
+        "why": decision(&leg.decision),
+        "media": media,
+        "decided": leg.decided.to_string(),
+        "decision": leg.decision,
+        "packets": leg.packets,
+        "drops": drops,
+    })
+}
+
+/// A decision as a sentence.
+fn decision(decision: &Decision) -> String {
+    let name = decision.looked_up.as_ref().map_or("nobody", McId::as_str);
+    match &decision.outcome {
+        Outcome::Undecided => "undecided: signalling has told nothing about this call".to_owned(),
+        Outcome::None { reason } => match &decision.looked_up {
+            Some(_) => format!("{name} is not mirrored: {}", reason.text()),
+            None => format!("not mirrored: {}", reason.text()),
+        },
+        Outcome::Mirror(rule) => format!(
+            "{name} is {} of {}, migrated to here as {} (migration {}, {}); the agreement sends \
+             its media to {}",
+            rule.primary_id,
+            rule.primary_system,
+            rule.partner_id,
+            rule.record.0,
+            rule.service,
+            rule.loggers.join(", else ")
+        ),
+    }
+}
+
+fn mirror(mirror: &MirrorExplanation) -> Value {
+    json!({
+        "mirror": mirror.mirror,
+        "primary_system": mirror.primary_system,
+        "logger": mirror.logger,
+        "note": mirror.note,
+        "streams": mirror.streams,
+    })
+}

@@ -1,0 +1,85 @@
+//! A call as JSON: as the core tells it, with times in RFC 3339 and drops by name.
+
+use serde_json::{Map, Value, json};
+
+use crate::session::host::{DROP_REASONS, StreamCounters};
+use crate::session::reply::{CallView, MediaView, PartyView, StreamView};
+
+pub(super) fn call(call: &CallView) -> Value {
+    json!({
+        "call_id": call.call_id,
+        "created": call.created.to_string(),
+        "last_signal": call.last_signal.to_string(),
+        "metadata": call.metadata,
+        "mirrored": call.mirrored,
+        "parties": call.parties.iter().map(party).collect::<Vec<Value>>(),
+    })
+}
+
+fn party(party: &PartyView) -> Value {
+    json!({
+        "index": party.index,
+        "tag": party.tag,
+        "via_branch": party.via_branch,
+        "label": party.label,
+        "created": party.created.to_string(),
+        "subscriptions": party.subscriptions,
+        "subscribers": party.subscribers,
+        "medias": party.medias.iter().map(media).collect::<Vec<Value>>(),
+    })
+}
+
+fn media(media: &MediaView) -> Value {
+    json!({
+        "index": media.index,
+        "kind": media.kind,
+        "protocol": media.protocol,
+        "codec": media.codec,
+        "send": media.send,
+        "recv": media.recv,
+        "rtcp_mux": media.rtcp_mux,
+        "streams": media.streams.iter().map(stream).collect::<Vec<Value>>(),
+    })
+}
+
+fn stream(stream: &StreamView) -> Value {
+    json!({
+        "stream": stream.stream,
+        "kind": stream.kind,
+        "local": stream.local,
+        "endpoint": stream.endpoint,
+        "advertised": stream.advertised,
+        "strict": stream.strict,
+        "handover": stream.handover,
+        "packets_out": stream.packets_out,
+        "octets_out": stream.octets_out,
+        "in": counters(&stream.counters),
+    })
+}
+
+fn counters(counters: &StreamCounters) -> Value {
+    let drops: Map<String, Value> = DROP_REASONS
+        .iter()
+        .zip(counters.drops)
+        .filter(|(_, number)| *number > 0)
+        .map(|(reason, number)| ((*reason).to_owned(), Value::from(number)))
+        .collect();
+    json!({
+        "packets": counters.packets,
+        "octets": counters.octets,
+        "rtcp_packets": counters.rtcp_packets,
+        "forwarded": counters.forwarded,
+        "forwarded_octets": counters.forwarded_octets,
+        "mirrored": counters.mirrored,
+        "mirror_dropped": counters.mirror_dropped,
+        "drops": drops,
+        "ssrc": counters.ssrc.map(|ssrc| format!("{ssrc:08x}")),
+        "ssrc_changes": counters.ssrc_changes,
+        "lost": counters.lost,
+        "jitter": counters.jitter,
+        "last_seq": counters.last_seq,
+        "talk_bursts": counters.talk_bursts,
+        "last_packet": counters.last_packet.map(|at| at.to_string()),
+        "learned": counters.learned,
+    })
+}
