@@ -36,5 +36,9 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<Status> {
     } else {
         say(&format!("{}: good\n", args.file.display()));
     }
-    Ok(if error.is_none() { Status::Good } else { Status::BadUsage })
+    Ok(if error.is_none() {
+        Status::Good
+    } else {
+        Status::BadUsage
+    })
 }

@@ -26,7 +26,7 @@ use crate::migration::agreement::{Agreement, OnLoggerLoss};
 use crate::migration::identity::Service;
 use crate::migration::registry::NewRecord;
 use crate::runtime::relay::Relay;
-use crate::telemetry;
+use crate::telemetry::{self, log::Format};
 use crate::traffic::{self, Plan, Progress, recordings};
 
 /// Arguments of `homeward demo`.
@@ -54,7 +54,7 @@ pub(super) struct DemoArgs {
 }
 
 pub(super) fn run(args: &DemoArgs) -> Result<Status> {
-    telemetry::init_logging(&args.log, false)?;
+    telemetry::log::init(&args.log, Format::Text)?;
     let config = config(args)?;
     let relay = Relay::start_with(&config, args.inject.map(Inject::faults).unwrap_or_default())?;
     migrate(&relay, args.calls)?;
@@ -70,7 +70,11 @@ pub(super) fn run(args: &DemoArgs) -> Result<Status> {
     for problem in &report.problems {
         say_error(&format!("homeward demo: {problem}\n"));
     }
-    Ok(if report.good() { Status::Good } else { Status::Failed })
+    Ok(if report.good() {
+        Status::Good
+    } else {
+        Status::Failed
+    })
 }
 
 /// A relay on loopback with ports of its own, and an agreement with the primary.
@@ -84,8 +88,14 @@ fn config(args: &DemoArgs) -> Result<Config> {
     config.archive.close_grace = Duration::from_millis(300);
     config.ng.udp = vec![(loopback, 0).into()];
     config.http.listen = Vec::new();
-    let logger = config.loggers.iter().find(|logger| logger.transport == Transport::Embedded);
-    let logger = logger.context("the default configuration has an embedded logger")?.name.clone();
+    let logger = config
+        .loggers
+        .iter()
+        .find(|logger| logger.transport == Transport::Embedded);
+    let logger = logger
+        .context("the default configuration has an embedded logger")?
+        .name
+        .clone();
     let mut agreement = Agreement::new("primary.example".parse()?, vec![logger]);
     agreement.on_logger_loss = OnLoggerLoss::Continue;
     config.agreements = vec![agreement];
@@ -116,7 +126,11 @@ fn migrate(relay: &Relay, calls: u32) -> Result<()> {
 
 /// Plays the calls and looks at what came of them.
 fn play(args: &DemoArgs, config: &Config, relay: &Relay) -> Result<DemoReport> {
-    let ng = relay.ng().first().copied().context("the relay does not listen")?;
+    let ng = relay
+        .ng()
+        .first()
+        .copied()
+        .context("the relay does not listen")?;
     let prefix = format!("demo-{:08x}-", rand::random::<u32>());
     let plan = Plan {
         calls: args.calls,
@@ -124,7 +138,10 @@ fn play(args: &DemoArgs, config: &Config, relay: &Relay) -> Result<DemoReport> {
         ports: PARTY_PORTS.0..=PARTY_PORTS.1,
         call_id_prefix: prefix,
         seed: rand::random(),
-        keys: KEYS.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        keys: KEYS
+            .iter()
+            .map(|(key, value)| (key.to_string(), value.to_string()))
+            .collect(),
         ..Plan::new(ng)
     };
     let bar = progress_bar();

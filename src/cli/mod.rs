@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config};
+use crate::telemetry::log::{self, Format, LogError};
 
 /// Homeward: a media relay that brings the calls of migrated mission-critical users home.
 #[derive(Debug, Parser)]
@@ -42,12 +43,24 @@ struct Common {
     /// Configuration file (TOML); without one: loopback only, data in ./homeward-data
     #[arg(long, value_name = "FILE", env = "HOMEWARD_CONFIG")]
     config: Option<PathBuf>,
-    /// What to log: error, warn, info, debug, or a filter such as `info,homeward::hook=debug`
-    #[arg(long, value_name = "FILTER", env = "HOMEWARD_LOG", default_value = "info")]
-    log: String,
+    /// What to log: error, warn, info, debug, or a filter such as `info,homeward::hook=debug`;
+    /// the configuration's log.filter if not given
+    #[arg(long, value_name = "FILTER", env = "HOMEWARD_LOG")]
+    log: Option<String>,
     /// Write logs as JSON, one object a line
     #[arg(long)]
     log_json: bool,
+}
+
+impl Common {
+    fn start_logging(&self, config: &Config) -> Result<(), LogError> {
+        let filter = self.log.as_ref().unwrap_or(&config.log.filter);
+        let format = match self.log_json || config.log.json {
+            true => Format::Json,
+            false => Format::Text,
+        };
+        log::init(filter, format)
+    }
 }
 
 /// Parses the command line, runs the command, and gives its exit status.

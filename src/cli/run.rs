@@ -4,7 +4,6 @@ use clap::Args;
 
 use super::{Common, Status, load};
 use crate::runtime::relay;
-use crate::telemetry;
 
 /// Arguments of `homeward run`.
 #[derive(Debug, Args)]
@@ -18,7 +17,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Status> {
         Ok(config) => config,
         Err(status) => return Ok(status),
     };
-    telemetry::init_logging(&args.common.log, args.common.log_json)?;
+    args.common.start_logging(&config)?;
     relay::run_until_signal(&config)?;
     Ok(Status::Good)
 }

@@ -7,9 +7,9 @@ use toml::de::DeTable;
 use super::sections::{self, LoggerRead};
 use super::walk::{Table, Walk};
 use super::{Archive, Config, Interface, Logger, Mistake, Ng, Transport};
-use crate::wire::network::Network;
 use crate::migration::agreement::Agreement;
 use crate::migration::identity::SystemName;
+use crate::wire::network::Network;
 
 /// Checks the text of a file.
 ///

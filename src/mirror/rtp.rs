@@ -43,7 +43,11 @@ impl PortBook {
     /// there is one. `None` for a logger without any address.
     pub fn target(&self, pair: PortPair, info: &StreamInfo) -> Option<SocketAddr> {
         let same = |address: &&IpAddr| address.is_ipv4() == info.local.is_ipv4();
-        let address = self.addresses.iter().find(same).or(self.addresses.first())?;
+        let address = self
+            .addresses
+            .iter()
+            .find(same)
+            .or(self.addresses.first())?;
         Some(SocketAddr::new(*address, pair.port(info.kind)))
     }
 
@@ -83,10 +87,18 @@ mod tests {
     #[test]
     fn hands_out_whole_pairs_only() {
         let mut book = PortBook::new(vec![LOCALHOST], (40_001, 40_006));
-        let pairs: Vec<u16> = std::iter::from_fn(|| book.take()).map(|pair| pair.0).collect();
+        let pairs: Vec<u16> = std::iter::from_fn(|| book.take())
+            .map(|pair| pair.0)
+            .collect();
         assert_eq!(pairs, [40_002, 40_004]);
-        assert_eq!(PortBook::new(vec![LOCALHOST], (65_535, 65_535)).free_pairs(), 0);
-        assert_eq!(PortBook::new(vec![LOCALHOST], (65_534, 65_535)).free_pairs(), 1);
+        assert_eq!(
+            PortBook::new(vec![LOCALHOST], (65_535, 65_535)).free_pairs(),
+            0
+        );
+        assert_eq!(
+            PortBook::new(vec![LOCALHOST], (65_534, 65_535)).free_pairs(),
+            1
+        );
     }
 
     #[test]
@@ -104,9 +116,18 @@ mod tests {
         let mut book = PortBook::new(vec![LOCALHOST, v6], (40_000, 40_005));
         let pair = book.take().unwrap();
         let target = |local: &str, kind| book.target(pair, &info(local, kind)).unwrap().to_string();
-        assert_eq!(target("127.0.0.1:30000", StreamKind::Rtp), "127.0.0.1:40000");
-        assert_eq!(target("127.0.0.1:30001", StreamKind::Rtcp), "127.0.0.1:40001");
-        assert_eq!(target("[::1]:30000", StreamKind::Datagram), "[2001:db8::9]:40000");
+        assert_eq!(
+            target("127.0.0.1:30000", StreamKind::Rtp),
+            "127.0.0.1:40000"
+        );
+        assert_eq!(
+            target("127.0.0.1:30001", StreamKind::Rtcp),
+            "127.0.0.1:40001"
+        );
+        assert_eq!(
+            target("[::1]:30000", StreamKind::Datagram),
+            "[2001:db8::9]:40000"
+        );
         assert_eq!(
             pair_key(&info("[::1]:30001", StreamKind::Rtcp)),
             pair_key(&info("[::1]:30000", StreamKind::Rtp)),

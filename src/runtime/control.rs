@@ -52,7 +52,10 @@ impl Mailbox {
     /// The core's refusal; `Busy` when the relay stops.
     pub async fn session(&self, request: Request) -> Result<Reply, Error> {
         let (answer, reply) = oneshot::channel();
-        self.queue.send(Message::Session(request, answer)).await.map_err(|_| Error::Busy)?;
+        self.queue
+            .send(Message::Session(request, answer))
+            .await
+            .map_err(|_| Error::Busy)?;
         reply.await.unwrap_or(Err(Error::Busy))
     }
 
@@ -67,7 +70,10 @@ impl Mailbox {
         let (answer, reply) = oneshot::channel();
         // A caller that went away does not want the answer.
         let job = Box::new(move |engine: &mut Engine| drop(answer.send(job(engine))));
-        self.queue.send(Message::With(job)).await.map_err(|_| Stopped)?;
+        self.queue
+            .send(Message::With(job))
+            .await
+            .map_err(|_| Stopped)?;
         reply.await.map_err(|_| Stopped)
     }
 }
@@ -83,7 +89,9 @@ impl Mailbox {
     ) -> Result<T, Stopped> {
         let (answer, reply) = oneshot::channel();
         let job = Box::new(move |engine: &mut Engine| drop(answer.send(job(engine))));
-        self.queue.blocking_send(Message::With(job)).map_err(|_| Stopped)?;
+        self.queue
+            .blocking_send(Message::With(job))
+            .map_err(|_| Stopped)?;
         reply.blocking_recv().map_err(|_| Stopped)
     }
 }
@@ -139,7 +147,9 @@ fn handle(engine: &mut Engine, message: Message) {
 }
 
 fn until_tick(engine: &Engine, flushed: bool) -> Duration {
-    let wanted = engine.poll_timeout().map_or(IDLE, |at| at.since(engine.now()));
+    let wanted = engine
+        .poll_timeout()
+        .map_or(IDLE, |at| at.since(engine.now()));
     let longest = if flushed { IDLE } else { RETRY };
     wanted.clamp(SHORTEST, longest)
 }

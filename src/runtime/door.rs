@@ -79,7 +79,8 @@ impl Control for Door {
     }
 
     async fn add_migration(&self, new: NewRecord) -> Result<Record, RegistryFailure> {
-        self.change(move |registry, now| registry.prepare_add(new, now)).await
+        self.change(move |registry, now| registry.prepare_add(new, now))
+            .await
     }
 
     async fn update_migration(
@@ -87,11 +88,13 @@ impl Control for Door {
         id: RecordId,
         update: RecordUpdate,
     ) -> Result<Record, RegistryFailure> {
-        self.change(move |registry, now| registry.prepare_update(id, update, now)).await
+        self.change(move |registry, now| registry.prepare_update(id, update, now))
+            .await
     }
 
     async fn end_migration(&self, id: RecordId) -> Result<Record, RegistryFailure> {
-        self.change(move |registry, now| registry.prepare_end(id, now)).await
+        self.change(move |registry, now| registry.prepare_end(id, now))
+            .await
     }
 
     async fn migrations(&self, filter: RecordFilter) -> Result<Vec<Record>, RegistryFailure> {

@@ -6,6 +6,8 @@ use tracing::{debug, info, warn};
 
 use super::mirrors::Mirrors;
 use super::sockets::{Sockets, Totals};
+use crate::logger::service::Handle;
+use crate::logger::stats::Stats;
 use crate::migration::agreement::Agreement;
 use crate::migration::registry::Registry;
 use crate::plane;
@@ -15,6 +17,7 @@ use crate::session::ids::WorkerIndex;
 use crate::session::reply::{Error, Explanation, Reply, Statistics};
 use crate::session::request::Request;
 use crate::sys::clock::Clock;
+use crate::telemetry::metrics::Logger;
 use crate::wire::time::Timestamp;
 
 /// Core, sockets, mirrors and registry of a running relay.
@@ -41,7 +44,16 @@ impl Engine {
         agreements: Vec<Agreement>,
         clock: Clock,
     ) -> Self {
-        Self { core, sockets, mirrors, registry, agreements, clock, oneway: 0, news: Vec::new() }
+        Self {
+            core,
+            sockets,
+            mirrors,
+            registry,
+            agreements,
+            clock,
+            oneway: 0,
+            news: Vec::new(),
+        }
     }
 
     /// Hands a request of signalling to the core.
@@ -49,7 +61,10 @@ impl Engine {
     /// # Errors
     /// The core's refusal.
     pub fn request(&mut self, request: Request) -> Result<Reply, Error> {
-        let world = World { registry: &self.registry, agreements: &self.agreements };
+        let world = World {
+            registry: &self.registry,
+            agreements: &self.agreements,
+        };
         let now = self.clock.now();
         let reply = self.core.handle(request, &world, &mut self.sockets, now);
         self.carry_out();
@@ -58,16 +73,23 @@ impl Engine {
 
     /// Hands news to the core.
     pub fn event(&mut self, event: Event) {
-        let world = World { registry: &self.registry, agreements: &self.agreements };
+        let world = World {
+            registry: &self.registry,
+            agreements: &self.agreements,
+        };
         let now = self.clock.now();
-        self.core.handle_event(event, &world, &mut self.sockets, now);
+        self.core
+            .handle_event(event, &world, &mut self.sockets, now);
         self.carry_out();
     }
 
     /// Handles all that the workers have reported.
     pub fn worker_events(&mut self) {
         let mut news = std::mem::take(&mut self.news);
-        self.sockets.plane().events().drain(|worker, event| news.push((worker, event)));
+        self.sockets
+            .plane()
+            .events()
+            .drain(|worker, event| news.push((worker, event)));
         for (worker, event) in news.drain(..) {
             let worker = WorkerIndex(u16::try_from(worker).unwrap_or(u16::MAX));
             match event {
@@ -150,6 +172,16 @@ impl Engine {
         }
     }
 
+    /// The loggers, for metrics.
+    pub(super) fn loggers(&self) -> Vec<Logger> {
+        self.mirrors.loggers()
+    }
+
+    /// Counters of the embedded logger.
+    pub(super) fn archive(&self) -> Option<Stats> {
+        self.mirrors.embedded().map(Handle::stats)
+    }
+
     /// Ends all calls and stops the workers.
     pub(super) fn stop(mut self) {
         self.event(Event::Shutdown);
@@ -162,11 +194,20 @@ impl Engine {
             match command {
                 Command::Configure { stream, flow } => self.sockets.configure(stream, &flow),
                 Command::Close { stream } => self.sockets.close(stream),
-                Command::MirrorOpen { mirror, call: _, loggers, info } => {
+                Command::MirrorOpen {
+                    mirror,
+                    call: _,
+                    loggers,
+                    info,
+                } => {
                     self.mirrors.open(mirror, &loggers, info);
                 }
                 Command::MirrorUpdate { mirror, info } => self.mirrors.update(mirror, info),
-                Command::MirrorAttach { mirror, stream, info } => {
+                Command::MirrorAttach {
+                    mirror,
+                    stream,
+                    info,
+                } => {
                     self.mirrors.attach(mirror, stream, info, &mut self.sockets);
                 }
                 Command::MirrorDetach { mirror, stream } => {
@@ -195,7 +236,9 @@ impl Engine {
 
     /// The core does not know which logger took a mirror: that is filled in here.
     fn with_loggers(&self, reply: Reply) -> Reply {
-        let Reply::Explained(mut explanation) = reply else { return reply };
+        let Reply::Explained(mut explanation) = reply else {
+            return reply;
+        };
         let Explanation { mirrors, .. } = &mut *explanation;
         for mirror in mirrors {
             let name = self.mirrors.logger_of(mirror.mirror);

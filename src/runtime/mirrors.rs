@@ -10,6 +10,7 @@ use super::sockets::Sockets;
 use crate::logger::service::{Handle, MirrorKey};
 use crate::mirror::rtp::{PortBook, PortPair, pair_key};
 use crate::session::ids::{MirrorId, StreamId};
+use crate::telemetry::metrics;
 use crate::wire::block::{CallInfo, StreamInfo};
 
 /// The loggers that are configured, and the mirrors that are open.
@@ -68,12 +69,24 @@ impl Mirrors {
         });
         let Some(logger) = found else {
             self.refused += 1;
-            warn!(call = info.call_id, ?wanted, "no logger has ports left: not mirrored");
+            warn!(
+                call = info.call_id,
+                ?wanted,
+                "no logger has ports left: not mirrored"
+            );
             return;
         };
-        let key = MirrorKey { relay: self.instance.clone(), mirror: id.0 };
+        let key = MirrorKey {
+            relay: self.instance.clone(),
+            mirror: id.0,
+        };
         let name = &self.loggers[logger].name;
-        info!(mirror = id.0, logger = name, primary = info.primary_system, "mirror opened");
+        info!(
+            mirror = id.0,
+            logger = name,
+            primary = info.primary_system,
+            "mirror opened"
+        );
         if let Some(handle) = &self.loggers[logger].embedded {
             handle.open(key.clone(), info);
         }
@@ -104,7 +117,9 @@ impl Mirrors {
         info: StreamInfo,
         sockets: &mut Sockets,
     ) {
-        let Some(mirror) = self.open.get_mut(&id) else { return };
+        let Some(mirror) = self.open.get_mut(&id) else {
+            return;
+        };
         let logger = &mut self.loggers[mirror.logger];
         if mirror.streams.contains_key(&stream) {
             if let Some(handle) = &logger.embedded {
@@ -114,7 +129,11 @@ impl Mirrors {
         }
         let pair_at = pair_key(&info);
         let Some(target) = take_port(mirror, logger, pair_at, &info) else {
-            warn!(mirror = id.0, logger = logger.name, "no port left: a stream is not mirrored");
+            warn!(
+                mirror = id.0,
+                logger = logger.name,
+                "no port left: a stream is not mirrored"
+            );
             return;
         };
         mirror.streams.insert(stream, pair_at);
@@ -124,8 +143,12 @@ impl Mirrors {
 
     /// Stops copying a stream.
     pub(super) fn detach(&mut self, id: MirrorId, stream: StreamId, sockets: &mut Sockets) {
-        let Some(mirror) = self.open.get_mut(&id) else { return };
-        let Some(pair_at) = mirror.streams.remove(&stream) else { return };
+        let Some(mirror) = self.open.get_mut(&id) else {
+            return;
+        };
+        let Some(pair_at) = mirror.streams.remove(&stream) else {
+            return;
+        };
         if let Some(copies) = self.copies.get_mut(&stream) {
             copies.retain(|(of, _)| *of != id);
             if copies.is_empty() {
@@ -142,7 +165,9 @@ impl Mirrors {
 
     /// Ends a mirror; the logger closes its recording.
     pub(super) fn close(&mut self, id: MirrorId, sockets: &mut Sockets) {
-        let Some(mirror) = self.open.get(&id) else { return };
+        let Some(mirror) = self.open.get(&id) else {
+            return;
+        };
         let mut streams: Vec<StreamId> = mirror.streams.keys().copied().collect();
         streams.sort_unstable();
         for stream in streams {
@@ -160,14 +185,43 @@ impl Mirrors {
         self.open.len()
     }
 
+    /// The loggers with what they have to do.
+    pub(super) fn loggers(&self) -> Vec<metrics::Logger> {
+        let mut loggers: Vec<metrics::Logger> = self
+            .loggers
+            .iter()
+            .map(|logger| metrics::Logger {
+                name: logger.name.clone(),
+                mirrors: 0,
+                free_pairs: logger.ports.free_pairs() as u64,
+            })
+            .collect();
+        #[expect(clippy::iter_over_hash_type, reason = "a count has no order")]
+        for mirror in self.open.values() {
+            loggers[mirror.logger].mirrors += 1;
+        }
+        loggers
+    }
+
+    /// The embedded logger.
+    pub(super) fn embedded(&self) -> Option<&Handle> {
+        self.loggers
+            .iter()
+            .find_map(|logger| logger.embedded.as_ref())
+    }
+
     /// The logger that a mirror goes to.
     pub(super) fn logger_of(&self, id: MirrorId) -> Option<&str> {
-        self.open.get(&id).map(|mirror| self.loggers[mirror.logger].name.as_str())
+        self.open
+            .get(&id)
+            .map(|mirror| self.loggers[mirror.logger].name.as_str())
     }
 
     fn targets(&self, stream: StreamId) -> Vec<SocketAddr> {
         let copies = self.copies.get(&stream);
-        copies.map_or_else(Vec::new, |copies| copies.iter().map(|(_, to)| *to).collect())
+        copies.map_or_else(Vec::new, |copies| {
+            copies.iter().map(|(_, to)| *to).collect()
+        })
     }
 }
 
@@ -207,7 +261,9 @@ fn take_port(
 }
 
 fn give_back(mirror: &mut Mirror, logger: &mut Logger, pair_at: SocketAddr) {
-    let Some((pair, users)) = mirror.pairs.get_mut(&pair_at) else { return };
+    let Some((pair, users)) = mirror.pairs.get_mut(&pair_at) else {
+        return;
+    };
     *users -= 1;
     if *users == 0 {
         logger.ports.give_back(*pair);

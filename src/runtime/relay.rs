@@ -66,9 +66,21 @@ impl Relay {
             .spawn(move || control_thread(&config, faults, stopping, &tell))
             .context("cannot start the control thread")?;
         match told.recv() {
-            Ok(Up { ng, http, door, mailbox, recordings }) => {
-                Ok(Self { ng, http, door, mailbox, recordings, stop, control })
-            }
+            Ok(Up {
+                ng,
+                http,
+                door,
+                mailbox,
+                recordings,
+            }) => Ok(Self {
+                ng,
+                http,
+                door,
+                mailbox,
+                recordings,
+                stop,
+                control,
+            }),
             Err(_) => match control.join() {
                 Ok(Ok(())) => Err(anyhow!("the control thread ended at once")),
                 Ok(Err(error)) => Err(error),
@@ -99,7 +111,9 @@ impl Relay {
 
     /// Figures of the engine; zeros if it stops.
     pub fn figures(&self) -> Figures {
-        self.mailbox.with_blocking(|engine| engine.figures()).unwrap_or_default()
+        self.mailbox
+            .with_blocking(|engine| engine.figures())
+            .unwrap_or_default()
     }
 
     /// Media sockets that are open.
@@ -110,7 +124,8 @@ impl Relay {
     /// Latencies of all packets forwarded since the last call, in nanoseconds, from the kernel's
     /// receipt to handing back for sending; `None` if the relay stops.
     pub fn latencies(&self) -> Option<Latencies> {
-        self.with_engine(|engine| engine.plane().take_latencies(PATIENCE).ok()).flatten()
+        self.with_engine(|engine| engine.plane().take_latencies(PATIENCE).ok())
+            .flatten()
     }
 
     /// Runs a job in the control loop and waits for it; `None` if the relay stops.
@@ -128,7 +143,9 @@ impl Relay {
     pub fn stop(self) -> Result<()> {
         // Nobody listens only if the thread has ended, and then join tells why.
         let _ = self.stop.send(true);
-        self.control.join().map_err(|_| anyhow!("the control thread panicked"))?
+        self.control
+            .join()
+            .map_err(|_| anyhow!("the control thread panicked"))?
     }
 }
 
@@ -138,7 +155,9 @@ impl Relay {
 /// As [`Relay::start`] and [`Relay::stop`].
 pub fn run_until_signal(config: &Config) -> Result<()> {
     let relay = Relay::start(config)?;
-    let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let waiting = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     waiting.block_on(super::signals::terminate())?;
     info!("stopping: ending calls and closing recordings");
     relay.stop()
@@ -152,7 +171,9 @@ pub fn run_logger_until_signal(config: &Config) -> Result<()> {
     let service = Service::start(setup::logger_settings(config, true), Clock::start())?;
     let (first, last) = config.archive.ports;
     info!(address = %config.archive.bind, first, last, "media is taken as plain RTP");
-    let waiting = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let waiting = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     waiting.block_on(super::signals::terminate())?;
     info!("stopping: closing recordings");
     service.stop();
@@ -165,7 +186,9 @@ fn control_thread(
     stopping: watch::Receiver<bool>,
     tell: &sync_mpsc::Sender<Up>,
 ) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let clock = Clock::start();
         let logger = setup::logger(config, clock, faults)?;
@@ -198,7 +221,13 @@ async fn serve(
         info!(%address, "listening for HTTP");
     }
     let (protected, open) = metrics::routes(&mailbox, servers.ng_counters(), stopping.clone());
-    let up = Up { ng, http, door: door.clone(), mailbox, recordings };
+    let up = Up {
+        ng,
+        http,
+        door: door.clone(),
+        mailbox,
+        recordings,
+    };
     // Whoever started the thread waits for this.
     drop(tell.send(up));
     let serving = tokio::spawn(servers.run(door, protected, open, stopping.clone()));

@@ -10,12 +10,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
+use crate::hook::Control;
 use crate::hook::http::server::{self, Limits};
 use crate::hook::http::{self, Settings, Token};
 use crate::hook::ng::allow::AllowList;
 use crate::hook::ng::counters::Counters;
 use crate::hook::ng::udp;
-use crate::hook::Control;
 use crate::sys::clock::Clock;
 
 /// Servers that are bound and have not begun to serve.
@@ -39,15 +39,28 @@ impl<C: Control> Servers<C> {
         let mut http = Vec::new();
         for address in &config.http.listen {
             let listener = TcpListener::bind(address).await;
-            http.push(listener.with_context(|| format!("http.listen: cannot listen on {address}"))?);
+            http.push(
+                listener.with_context(|| format!("http.listen: cannot listen on {address}"))?,
+            );
         }
-        let token = config.http.token().map_err(|text| anyhow!("http.token_file: {text}"))?;
+        let token = config
+            .http
+            .token()
+            .map_err(|text| anyhow!("http.token_file: {text}"))?;
         let settings = Settings {
             token: token.map(|token| Token::new(&token)),
             ..Settings::default()
         };
-        let limits = Limits { connections: config.http.max_connections, ..Limits::default() };
-        Ok(Self { ng, http, settings, limits })
+        let limits = Limits {
+            connections: config.http.max_connections,
+            ..Limits::default()
+        };
+        Ok(Self {
+            ng,
+            http,
+            settings,
+            limits,
+        })
     }
 
     /// Addresses of the NG sockets.
@@ -57,7 +70,10 @@ impl<C: Control> Servers<C> {
 
     /// Addresses of the HTTP sockets.
     pub(super) fn http(&self) -> Vec<SocketAddr> {
-        self.http.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.http
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
     }
 
     /// What the NG server counts.

@@ -19,11 +19,17 @@ use crate::sys::rlimit;
 
 /// The embedded logger, if one is configured.
 pub(super) fn logger(config: &Config, clock: Clock, faults: Faults) -> Result<Option<Service>> {
-    let embedded = config.loggers.iter().any(|logger| logger.transport == Transport::Embedded);
+    let embedded = config
+        .loggers
+        .iter()
+        .any(|logger| logger.transport == Transport::Embedded);
     if !embedded {
         return Ok(None);
     }
-    let options = Options { faults, ..Options::default() };
+    let options = Options {
+        faults,
+        ..Options::default()
+    };
     let service = Service::start_with(logger_settings(config, false), clock, options)?;
     Ok(Some(service))
 }
@@ -35,7 +41,11 @@ pub(super) fn logger_settings(config: &Config, alone: bool) -> LoggerSettings {
         dir: archive.dir.clone(),
         bind: archive.bind,
         ports: archive.ports,
-        relays: if alone { archive.relays.clone() } else { vec![archive.bind] },
+        relays: if alone {
+            archive.relays.clone()
+        } else {
+            vec![archive.bind]
+        },
         bind_all: alone,
         close_grace: archive.close_grace,
         block_bytes: archive.block_bytes,
@@ -61,20 +71,32 @@ pub(super) fn engine(
 ) -> Result<Engine> {
     // Without more descriptors calls are refused one by one, with the reason; so this may fail.
     drop(rlimit::raise_nofile(DESCRIPTORS));
-    let settings = plane::Settings { workers: config.relay.workers, ..plane::Settings::new(clock) };
-    let plane = Plane::start(&settings)
-        .context("cannot start the data plane")?;
+    let settings = plane::Settings {
+        workers: config.relay.workers,
+        ..plane::Settings::new(clock)
+    };
+    let plane = Plane::start(&settings).context("cannot start the data plane")?;
     let instance = format!("{:016x}", rand::random::<u64>());
     let core = Core::new(core_settings(config, instance.clone()));
     let sockets = Sockets::new(plane, None);
     let mirrors = Mirrors::new(instance, mirror_loggers(config, logger));
     let registry = registry(config, loaded, clock);
-    Ok(Engine::new(core, sockets, mirrors, registry, config.agreements.clone(), clock))
+    Ok(Engine::new(
+        core,
+        sockets,
+        mirrors,
+        registry,
+        config.agreements.clone(),
+        clock,
+    ))
 }
 
 fn registry(config: &Config, loaded: Loaded, clock: Clock) -> Registry {
     let mut registry = Registry::default();
-    let others = config.agreements.iter().map(|agreement| agreement.primary.clone());
+    let others = config
+        .agreements
+        .iter()
+        .map(|agreement| agreement.primary.clone());
     registry.know_systems(config.relay.system.clone(), others.collect());
     registry.load(loaded.records, loaded.next_id, clock.now());
     registry
@@ -125,7 +147,10 @@ fn core_settings(config: &Config, instance: String) -> CoreSettings {
 }
 
 fn interface(wanted: &config::Interface) -> Interface {
-    let address = |of: &config::Address| LocalAddress { bind: of.bind, advertised: of.advertised };
+    let address = |of: &config::Address| LocalAddress {
+        bind: of.bind,
+        advertised: of.advertised,
+    };
     Interface {
         name: wanted.name.clone(),
         addresses: wanted.addresses.iter().map(address).collect(),

@@ -69,6 +69,8 @@ pub struct Sum {
     pub mirrored: u64,
     /// Copies that could not be sent.
     pub mirror_dropped: u64,
+    /// RTP packets missing by sequence number.
+    pub lost: u64,
 }
 
 impl Totals {
@@ -81,16 +83,24 @@ impl Totals {
         };
         sum.packets += read.packets;
         sum.octets += read.octets;
-        sum.drops.iter_mut().zip(read.drops).for_each(|(sum, drops)| *sum += drops);
+        sum.drops
+            .iter_mut()
+            .zip(read.drops)
+            .for_each(|(sum, drops)| *sum += drops);
         sum.forwarded += read.forwarded;
         sum.forwarded_octets += read.forwarded_octets;
         sum.mirrored += read.mirrored;
         sum.mirror_dropped += read.mirror_dropped;
+        sum.lost += u64::try_from(read.lost).unwrap_or(0);
     }
 
     /// The three kinds with their names.
     pub fn by_kind(&self) -> [(&'static str, &Sum); 3] {
-        [("rtp", &self.rtp), ("rtcp", &self.rtcp), ("datagram", &self.datagram)]
+        [
+            ("rtp", &self.rtp),
+            ("rtcp", &self.rtcp),
+            ("datagram", &self.datagram),
+        ]
     }
 }
 
@@ -159,17 +169,27 @@ impl Sockets {
         let forward = wanted.forward.and_then(|to| self.slot(to, worker));
         let forward_rtcp = wanted.forward_rtcp.and_then(|to| self.slot(to, worker));
         let Some(slot) = self.slot(stream, worker) else {
-            warn!(stream = stream.0, "a stream without a socket was configured");
+            warn!(
+                stream = stream.0,
+                "a stream without a socket was configured"
+            );
             return;
         };
         let flow = plane_flow(wanted, forward, forward_rtcp);
-        let Some(entry) = self.streams.get_mut(&stream) else { return };
+        let Some(entry) = self.streams.get_mut(&stream) else {
+            return;
+        };
         entry.kind = wanted.kind;
         let in_service = Place::InService(worker, slot);
         let command = match std::mem::replace(&mut entry.place, in_service) {
             Place::Bound(socket) | Place::Reserved(socket, ..) => {
                 let counters = Arc::clone(&entry.counters);
-                Command::Open { slot, socket, flow, counters }
+                Command::Open {
+                    slot,
+                    socket,
+                    flow,
+                    counters,
+                }
             }
             Place::InService(..) => Command::Configure { slot, flow },
         };
@@ -178,7 +198,10 @@ impl Sockets {
 
     /// Copies what arrives on a stream to these loggers from now on.
     pub(super) fn mirror(&mut self, stream: StreamId, targets: Vec<SocketAddr>) {
-        let Some(&Entry { place: Place::InService(worker, slot), .. }) = self.streams.get(&stream)
+        let Some(&Entry {
+            place: Place::InService(worker, slot),
+            ..
+        }) = self.streams.get(&stream)
         else {
             return;
         };
@@ -187,12 +210,15 @@ impl Sockets {
 
     /// Closes a stream's socket.
     pub(super) fn close(&mut self, stream: StreamId) {
-        let Some(entry) = self.streams.remove(&stream) else { return };
+        let Some(entry) = self.streams.remove(&stream) else {
+            return;
+        };
         match entry.place {
             Place::Bound(_) => {}
             Place::Reserved(_, worker, slot) => self.release(worker, slot),
             Place::InService(worker, slot) => {
-                self.closing.insert((worker, slot), (entry.kind, entry.counters));
+                self.closing
+                    .insert((worker, slot), (entry.kind, entry.counters));
                 self.send(worker, Command::Close { slot });
             }
         }
@@ -208,7 +234,11 @@ impl Sockets {
 
     /// The stream in a slot, if it has not been closed meanwhile.
     pub(super) fn stream_at(&self, worker: WorkerIndex, slot: SlotId) -> Option<StreamId> {
-        let stream = *self.workers.get(usize::from(worker.0))?.slots.get(slot.0 as usize)?;
+        let stream = *self
+            .workers
+            .get(usize::from(worker.0))?
+            .slots
+            .get(slot.0 as usize)?;
         self.streams.contains_key(&stream).then_some(stream)
     }
 
@@ -246,7 +276,10 @@ impl Sockets {
             other @ (Place::Reserved(..) | Place::InService(..)) => other,
         };
         let entry = self.streams.remove(&stream)?;
-        let entry = Entry { place: reserved(entry.place), ..entry };
+        let entry = Entry {
+            place: reserved(entry.place),
+            ..entry
+        };
         self.streams.insert(stream, entry);
         Some(slot)
     }
@@ -290,33 +323,42 @@ impl Host for Sockets {
             }
         })?;
         let counters = Arc::new(Counters::default());
-        self.streams.insert(stream, Entry { place: Place::Bound(socket), kind: StreamKind::Rtp, counters });
+        self.streams.insert(
+            stream,
+            Entry {
+                place: Place::Bound(socket),
+                kind: StreamKind::Rtp,
+                counters,
+            },
+        );
         Ok(())
     }
 
     fn counters(&self, stream: StreamId) -> StreamCounters {
-        self.streams.get(&stream).map_or_else(StreamCounters::default, |entry| {
-            let read = entry.counters.snapshot();
-            StreamCounters {
-                packets: read.packets,
-                octets: read.octets,
-                rtcp_packets: read.rtcp_packets,
-                drops: read.drops,
-                forwarded: read.forwarded,
-                forwarded_octets: read.forwarded_octets,
-                mirrored: read.mirrored,
-                mirror_dropped: read.mirror_dropped,
-                ssrc: read.ssrc,
-                ssrc_changes: read.ssrc_changes,
-                lost: read.lost,
-                jitter: read.jitter,
-                last_seq: read.last_seq,
-                last_rtp_timestamp: read.last_rtp_timestamp,
-                talk_bursts: read.talk_bursts,
-                last_packet: read.last_packet,
-                learned: read.learned,
-            }
-        })
+        self.streams
+            .get(&stream)
+            .map_or_else(StreamCounters::default, |entry| {
+                let read = entry.counters.snapshot();
+                StreamCounters {
+                    packets: read.packets,
+                    octets: read.octets,
+                    rtcp_packets: read.rtcp_packets,
+                    drops: read.drops,
+                    forwarded: read.forwarded,
+                    forwarded_octets: read.forwarded_octets,
+                    mirrored: read.mirrored,
+                    mirror_dropped: read.mirror_dropped,
+                    ssrc: read.ssrc,
+                    ssrc_changes: read.ssrc_changes,
+                    lost: read.lost,
+                    jitter: read.jitter,
+                    last_seq: read.last_seq,
+                    last_rtp_timestamp: read.last_rtp_timestamp,
+                    talk_bursts: read.talk_bursts,
+                    last_packet: read.last_packet,
+                    learned: read.learned,
+                }
+            })
     }
 
     fn worker_loads(&self) -> &[u64] {
@@ -324,11 +366,7 @@ impl Host for Sockets {
     }
 }
 
-fn plane_flow(
-    wanted: &SessionFlow,
-    forward: Option<SlotId>,
-    forward_rtcp: Option<SlotId>,
-) -> Flow {
+fn plane_flow(wanted: &SessionFlow, forward: Option<SlotId>, forward_rtcp: Option<SlotId>) -> Flow {
     Flow {
         expect: match wanted.kind {
             StreamKind::Rtp => Expect::Rtp,

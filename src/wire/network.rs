@@ -15,8 +15,14 @@ impl Network {
     /// This host: 127.0.0.0/8 and ::1.
     pub const fn loopback() -> [Self; 2] {
         [
-            Self { address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), prefix: 8 },
-            Self { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix: 128 },
+            Self {
+                address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)),
+                prefix: 8,
+            },
+            Self {
+                address: IpAddr::V6(Ipv6Addr::LOCALHOST),
+                prefix: 128,
+            },
         ]
     }
 

@@ -46,7 +46,15 @@ mod tests {
     fn takes_two_kinds_of_faults() {
         assert_eq!("drop-mirror=3".parse(), Ok(Inject::DropMirror(3)));
         assert_eq!("alter=1".parse(), Ok(Inject::Alter(1)));
-        for bad in ["", "alter", "alter=", "alter=0", "alter=-1", "lose=1", "drop-mirror=x"] {
+        for bad in [
+            "",
+            "alter",
+            "alter=",
+            "alter=0",
+            "alter=-1",
+            "lose=1",
+            "drop-mirror=x",
+        ] {
             assert!(bad.parse::<Inject>().is_err(), "{bad}");
         }
     }

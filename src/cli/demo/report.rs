@@ -65,10 +65,17 @@ impl DemoReport {
         let sent = played.packets.sent;
         let forwarded = played.packets.received - played.packets.altered;
         let micros = |quantile: f64| {
-            let nanos = latencies.as_ref().map_or(0, |all| all.value_at_quantile(quantile));
+            let nanos = latencies
+                .as_ref()
+                .map_or(0, |all| all.value_at_quantile(quantile));
             f64::from(u32::try_from(nanos / 100).unwrap_or(u32::MAX)) / 10.0
         };
-        let problems = played.problems.iter().chain(&found.problems).cloned().collect();
+        let problems = played
+            .problems
+            .iter()
+            .chain(&found.problems)
+            .cloned()
+            .collect();
         Self {
             calls: played.calls.planned,
             packets: Packets {
@@ -85,7 +92,10 @@ impl DemoReport {
                 max: micros(1.0),
             },
             recordings: found.files.clone(),
-            certificates: Certificates { complete: 0, incomplete: 0 },
+            certificates: Certificates {
+                complete: 0,
+                incomplete: 0,
+            },
             problems,
             carried: played.passed(),
         }
@@ -98,18 +108,47 @@ impl DemoReport {
 
     /// For people.
     pub(super) fn text(&self, calls: u32, seconds: u32) -> String {
-        let Packets { sent, forwarded, mirrored, stored, missing } = self.packets;
-        let Latency { p50, p99, p999, max } = self.latency_us;
+        let Packets {
+            sent,
+            forwarded,
+            mirrored,
+            stored,
+            missing,
+        } = self.packets;
+        let Latency {
+            p50,
+            p99,
+            p999,
+            max,
+        } = self.latency_us;
         let mut text = String::new();
         let mut line = |name: &str, value: String| {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "  {name:<10} {value}");
         };
-        line("calls", format!("{calls} of {seconds} s, each by a user who has migrated"));
-        line("carried", format!("{forwarded} of {sent} RTP packets reached the other party unchanged"));
-        line("mirrored", format!("{mirrored} copies went to the primary's logger"));
-        line("stored", format!("{stored} of them were read back from {} recordings, {missing} missing", self.recordings.len()));
-        line("latency", format!("p50 {p50} us, p99 {p99} us, p99.9 {p999} us, max {max} us within the relay"));
+        line(
+            "calls",
+            format!("{calls} of {seconds} s, each by a user who has migrated"),
+        );
+        line(
+            "carried",
+            format!("{forwarded} of {sent} RTP packets reached the other party unchanged"),
+        );
+        line(
+            "mirrored",
+            format!("{mirrored} copies went to the primary's logger"),
+        );
+        line(
+            "stored",
+            format!(
+                "{stored} of them were read back from {} recordings, {missing} missing",
+                self.recordings.len()
+            ),
+        );
+        line(
+            "latency",
+            format!("p50 {p50} us, p99 {p99} us, p99.9 {p999} us, max {max} us within the relay"),
+        );
         if let Some(first) = self.recordings.first() {
             let dir = first.parent().unwrap_or(first);
             line("recordings", format!("in {}", dir.display()));
