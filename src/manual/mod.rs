@@ -2,8 +2,10 @@
 //!
 //! - [`architecture`]: the parts, who owns what, and the way of a packet.
 //! - [`control`]: how a SIP proxy drives the relay and tells it who is calling.
+//! - [`load`]: playing calls through a relay and checking them.
 //! - [`operations`]: what to look at when a call is silent or is not recorded.
 
 pub mod architecture;
 pub mod control;
+pub mod load;
 pub mod operations;
