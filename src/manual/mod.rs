@@ -1,1 +1,11 @@
 //! The manual: long-form documentation, one page a topic.
+//!
+//! - [`architecture`]: the parts, who owns what, and the way of a packet.
+//! - [`control`]: how a SIP proxy drives the relay and tells it who is calling.
+//! - [`load`]: playing calls through a relay and checking them.
+//! - [`operations`]: what to look at when a call is silent or is not recorded.
+
+pub mod architecture;
+pub mod control;
+pub mod load;
+pub mod operations;

@@ -199,7 +199,8 @@ impl WorkerHandle {
         self.processor
     }
 
-    /// Latencies since the last call, in nanoseconds; `None` if the worker does not answer within
+    /// Latencies since the last call, in nanoseconds, given when all commands before the call have
+    /// been carried out; `None` if the worker does not answer within
     /// `patience`. Then the next call gets them. For one caller at a time.
     ///
     /// # Errors

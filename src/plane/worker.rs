@@ -230,14 +230,13 @@ impl Worker {
             self.metrics.commands.add(1);
             self.carry_out(command);
         }
-        if let Some(request) = self.mailbox.latency_request.pop() {
-            let full = self.latency.swap(request.fresh);
-            self.mailbox.latency_reply.force_push(full);
-            request.asker.unpark();
-        }
         self.metrics.slots.set(self.slots.len() as u64);
         if self.mailbox.has_more() {
             self.mailbox.wake();
+        } else if let Some(request) = self.mailbox.latency_request.pop() {
+            let full = self.latency.swap(request.fresh);
+            self.mailbox.latency_reply.force_push(full);
+            request.asker.unpark();
         }
     }
 

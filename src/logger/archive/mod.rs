@@ -2,7 +2,7 @@
 //!
 //! `archive/<number>.seg` holds whole blocks one after the other and nothing else (mode 0600, in
 //! a directory of mode 0700). A segment is never changed after it is closed. [`segment`] writes,
-//! [`scan`] reads, and on start cuts off a block that was not written to its end.
+//! [`mod@scan`] reads, and on start cuts off a block that was not written to its end.
 
 pub mod layout;
 pub mod scan;
