@@ -138,8 +138,10 @@ impl Intake {
         let watched = self.sockets.get_mut(&port)?;
         // An error is that of a datagram which was never sent from here: nothing to be done.
         let count = self.ring.receive(&watched.socket, 0, BATCH).unwrap_or(0);
-        let drops = (0..count).filter_map(|place| self.ring.datagram(place).dropped);
-        let counted = drops.last().unwrap_or(watched.dropped);
+        let mut drops = (0..count)
+            .rev()
+            .filter_map(|place| self.ring.datagram(place).dropped);
+        let counted = drops.next().unwrap_or(watched.dropped);
         let dropped = counted.wrapping_sub(watched.dropped);
         watched.dropped = counted;
         Some(Received {
