@@ -50,7 +50,7 @@ impl Rtpengine {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
-        // The tool repeats its first request until the daemon listens; the log is only drained.
+        // The log is only drained.
         let mut log = BufReader::new(process.stderr.take().unwrap());
         std::thread::spawn(move || {
             let mut text = Vec::new();
@@ -60,18 +60,20 @@ impl Rtpengine {
             log.read_to_end(&mut text)
         });
         let ng = ng.to_string();
-        Some(Self { process, ng })
+        let relay = Self { process, ng };
+        relay.wait_for("ping", "pong");
+        Some(relay)
     }
 
-    /// Waits until the relay has a call whose call-id contains `text`.
-    fn wait_for_call(&self, text: &str) {
+    /// Asks the relay until its reply contains `text`.
+    fn wait_for(&self, command: &str, text: &str) {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket
             .set_read_timeout(Some(Duration::from_millis(50)))
             .unwrap();
         let mut reply = [0; 2_048];
-        for attempt in 0..1_200 {
-            let request = format!("{attempt} d7:command4:liste");
+        for attempt in 0..3_000 {
+            let request = format!("{attempt} d7:command4:{command}e");
             socket.send_to(request.as_bytes(), &self.ng).unwrap();
             let len = socket.recv(&mut reply).unwrap_or(0);
             if String::from_utf8_lossy(&reply[..len]).contains(text) {
@@ -79,7 +81,7 @@ impl Rtpengine {
             }
             std::thread::park_timeout(Duration::from_millis(20));
         }
-        panic!("no call appeared");
+        panic!("no {text} in the replies to {command}");
     }
 
     fn calls(&self, args: &[&str]) -> Output {
@@ -226,7 +228,7 @@ fn an_interrupt_ends_the_calls_in_order() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    relay.wait_for_call("load-");
+    relay.wait_for("list", "load-");
     let pid = tool.id().to_string();
     let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
     assert!(killed.success());
