@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub requests: Vec<Requests>,
     /// One entry a logger.
     pub loggers: Vec<Logger>,
+    /// The embedded logger, if there is one.
+    pub archive: Option<Archive>,
     /// Migration records that have not ended.
     pub migrations: u64,
 }
@@ -73,6 +75,10 @@ pub struct Media {
     pub drops: Vec<(&'static str, u64)>,
     /// RTP packets missing by sequence number.
     pub lost: u64,
+    /// Copies sent to loggers.
+    pub mirrored: u64,
+    /// Copies that could not be sent.
+    pub mirror_dropped: u64,
 }
 
 /// Counts of one worker.
@@ -96,8 +102,6 @@ pub struct Worker {
     pub events_dropped: u64,
     /// Streams in service.
     pub streams: u64,
-    /// CPU time used.
-    pub cpu: Duration,
 }
 
 /// Latency from the kernel's receive time stamp to the hand-over for sending.
@@ -142,10 +146,21 @@ pub struct Logger {
     pub name: String,
     /// Mirrors now.
     pub mirrors: u64,
-    /// Copies sent.
-    pub packets: u64,
-    /// Copies that could not be sent.
-    pub dropped: u64,
+    /// Port pairs that further streams can have.
+    pub free_pairs: u64,
+}
+
+/// What the embedded logger counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Archive {
+    /// Packets by what became of them (`stored`, `stranger`, `overflow`, ...).
+    pub packets: Vec<(&'static str, u64)>,
+    /// Failed writes to archive and index; each is tried again.
+    pub write_errors: u64,
+    /// Recordings made.
+    pub recordings: u64,
+    /// Recordings that could not be made.
+    pub recordings_failed: u64,
 }
 
 impl Snapshot {
@@ -218,6 +233,12 @@ impl Snapshot {
             "RTP packets missing by sequence number on arrival",
             media.lost,
         )?;
+        w.counter("packets_mirrored", "Copies sent to loggers", media.mirrored)?;
+        w.counter(
+            "packets_mirror_dropped",
+            "Copies that could not be sent to a logger",
+            media.mirror_dropped,
+        )?;
         w.gauge(
             "latency_packets",
             "Packets that the latency quantiles are of",
@@ -247,12 +268,6 @@ impl Snapshot {
             "worker_streams",
             "Streams in service",
             rows.map(|worker| (label(worker), worker.streams)),
-        )?;
-        let rows = self.workers.iter();
-        w.seconds(
-            "worker_cpu",
-            "CPU time used by the worker's thread",
-            rows.map(|worker| (label(worker), worker.cpu)),
         )
     }
 
@@ -299,16 +314,34 @@ impl Snapshot {
             rows.map(|logger| (label(logger), logger.mirrors)),
         )?;
         let rows = self.loggers.iter();
+        w.gauges(
+            "logger_free_pairs",
+            "Port pairs at the logger that further streams can have",
+            rows.map(|logger| (label(logger), logger.free_pairs)),
+        )
+    }
+
+    fn archive(&self, w: &mut Writer<'_>) -> fmt::Result {
+        let Some(archive) = &self.archive else {
+            return Ok(());
+        };
+        let rows = archive.packets.iter();
+        let rows = rows.map(|(what, count)| (Labels::one("outcome", *what), *count));
         w.counters(
-            "packets_mirrored",
-            "Copies sent to the logger",
-            rows.map(|logger| (label(logger), logger.packets)),
+            "archive_packets",
+            "Packets that reached the embedded logger, by what became of them",
+            rows,
         )?;
-        let rows = self.loggers.iter();
-        w.counters(
-            "packets_mirror_dropped",
-            "Copies that could not be sent to the logger",
-            rows.map(|logger| (label(logger), logger.dropped)),
+        w.counter(
+            "archive_write_errors",
+            "Failed writes to archive and index",
+            archive.write_errors,
+        )?;
+        w.counter("recordings", "Recordings made", archive.recordings)?;
+        w.counter(
+            "recordings_failed",
+            "Recordings that could not be made",
+            archive.recordings_failed,
         )
     }
 }
@@ -322,6 +355,7 @@ impl Collector for Snapshot {
         self.ports(&mut writer)?;
         self.requests(&mut writer)?;
         self.loggers(&mut writer)?;
+        self.archive(&mut writer)?;
         writer.gauge(
             "migrations",
             "Migration records that have not ended",

@@ -79,13 +79,13 @@ pub(super) async fn context<C: Control>(
     };
     fields.finish()?;
     let call_id = CallId(call.into());
-    match control
+    let reply = control
         .request(Request::Context { call_id, context })
-        .await?
-    {
-        Reply::Ok => Ok(StatusCode::NO_CONTENT),
-        other => Err(unexpected(&other)),
-    }
+        .await?;
+    let Reply::Ok = reply else {
+        return Err(unexpected(&reply));
+    };
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The core never answers one request with the reply to another.

@@ -42,9 +42,12 @@ fn every_metric_has_its_meaning_and_unit() {
         loggers: vec![Logger {
             name: "hq".into(),
             mirrors: 2,
-            packets: 50,
-            dropped: 0,
+            free_pairs: 50,
         }],
+        archive: Some(Archive {
+            packets: vec![("stored", 48)],
+            ..Archive::default()
+        }),
         migrations: 6,
     };
     let text = snapshot.render().unwrap();
@@ -59,7 +62,8 @@ fn every_metric_has_its_meaning_and_unit() {
         "homeward_latency_seconds{quantile=\"0.999\"} 0.00005",
         "homeward_ports_size{interface=\"core\",address=\"192.0.2.5\"} 10001",
         "homeward_requests_total{protocol=\"ng\",command=\"offer\",result=\"refused\"} 1",
-        "homeward_packets_mirrored_total{logger=\"hq\"} 50",
+        "homeward_logger_free_pairs{logger=\"hq\"} 50",
+        "homeward_archive_packets_total{outcome=\"stored\"} 48",
         "homeward_migrations 6",
     ] {
         assert!(

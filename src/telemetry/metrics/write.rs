@@ -86,17 +86,6 @@ impl<'a> Writer<'a> {
         ConstCounter::new(value.as_secs_f64()).encode(encoder)
     }
 
-    pub(super) fn seconds(
-        &mut self,
-        name: &str,
-        help: &str,
-        rows: impl IntoIterator<Item = (Labels, Duration)>,
-    ) -> fmt::Result {
-        let rows = rows.into_iter();
-        let rows = rows.map(|(labels, time)| (labels, ConstCounter::new(time.as_secs_f64())));
-        self.family(name, help, Some(&Unit::Seconds), MetricType::Counter, rows)
-    }
-
     pub(super) fn seconds_gauges(
         &mut self,
         name: &str,
