@@ -217,6 +217,7 @@ impl Engine {
                 Command::Notice(notice) => self.notice(&notice),
             }
         }
+        self.sockets.flush();
     }
 
     fn notice(&mut self, notice: &Notice) {

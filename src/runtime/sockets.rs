@@ -120,6 +120,8 @@ enum Place {
 struct Worker {
     /// Slots in use, those that are being closed included.
     slots: Slab<StreamId>,
+    /// Commands that belong together: sent as one when the core has no more to say.
+    gathered: Vec<Command>,
     /// Commands that the queue had no room for, in order.
     backlog: VecDeque<Command>,
 }
@@ -242,10 +244,15 @@ impl Sockets {
         self.streams.contains_key(&stream).then_some(stream)
     }
 
-    /// Sends what is in the backlogs; whether all of it went.
+    /// Sends what was gathered for each worker, all of it at once, and then what was left over;
+    /// whether nothing is left.
     pub(super) fn flush(&mut self) -> bool {
         let mut all = true;
         for (worker, handle) in self.workers.iter_mut().zip(self.plane.workers()) {
+            if !worker.gathered.is_empty() {
+                let batch = std::mem::take(&mut worker.gathered);
+                worker.backlog.push_back(Command::Batch(batch));
+            }
             while let Some(command) = worker.backlog.pop_front() {
                 if let Err(command) = handle.send(command) {
                     worker.backlog.push_front(command);
@@ -294,15 +301,8 @@ impl Sockets {
     }
 
     fn send(&mut self, worker: WorkerIndex, command: Command) {
-        let at = usize::from(worker.0);
-        let (Some(state), Some(handle)) = (self.workers.get_mut(at), self.plane.workers().get(at))
-        else {
-            return;
-        };
-        if !state.backlog.is_empty() {
-            state.backlog.push_back(command);
-        } else if let Err(command) = handle.send(command) {
-            state.backlog.push_back(command);
+        if let Some(worker) = self.workers.get_mut(usize::from(worker.0)) {
+            worker.gathered.push(command);
         }
     }
 }

@@ -59,10 +59,6 @@ ports = [{first}, {last}]
 name = "partner"
 addresses = ["127.0.0.1", "::1"]
 ports = [{other_first}, {other_last}]
-[ng]
-udp = ["127.0.0.1:0"]
-[http]
-listen = ["127.0.0.1:0"]
 [archive]
 ports = [{store_first}, {store_last}]
 close_grace = "200ms"
@@ -81,8 +77,11 @@ on_logger_loss = "continue"
             data = dir.path().join("data").display(),
             max_calls = setup.max_calls,
         );
-        let config = homeward::config::check(&config)
+        let mut config = homeward::config::check(&config)
             .unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{config}"));
+        // Ports that the system picks; a file cannot ask for that.
+        config.ng.udp = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        config.http.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
         let relay = start(&config);
         Self { relay, dir, config }
     }
@@ -243,6 +242,10 @@ impl Ng {
     /// Sends raw bytes and gives the answer.
     pub(crate) fn ask_raw(&self, bytes: &[u8]) -> Vec<u8> {
         self.send_raw(bytes);
+        self.next_answer()
+    }
+
+    fn next_answer(&self) -> Vec<u8> {
         let mut buffer = vec![0; 65_536];
         let count = self
             .socket
@@ -268,7 +271,14 @@ impl Ng {
     pub(crate) fn ask(&self, command: &Value) -> Value {
         static COOKIE: AtomicU32 = AtomicU32::new(1);
         let cookie = format!("t{}", COOKIE.fetch_add(1, Ordering::Relaxed));
-        let answer = self.ask_raw(format!("{cookie} {command}").as_bytes());
+        self.send_raw(format!("{cookie} {command}").as_bytes());
+        let answer = loop {
+            let answer = self.next_answer();
+            // Answers to repeats of earlier requests may still come.
+            if answer.starts_with(format!("{cookie} ").as_bytes()) {
+                break answer;
+            }
+        };
         let answer = String::from_utf8(answer).unwrap();
         let body = answer
             .strip_prefix(&format!("{cookie} "))
