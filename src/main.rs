@@ -1,1 +1,7 @@
-fn main() {}
+//! The `homeward` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    homeward::cli::main()
+}

@@ -139,7 +139,7 @@ install_packages() {
     fi
     DEBIAN_FRONTEND=noninteractive
     export DEBIAN_FRONTEND
-    run 300 "apt-get update" apt-get update -q
+    run 300 "apt-get update" apt-get update -q -o DPkg::Lock::Timeout=120
     available=
     for package in $wanted; do
         if apt-cache show "$package" >/dev/null 2>&1; then
@@ -151,7 +151,7 @@ install_packages() {
     [ -n "$available" ] || return 0
     hold_services || { echo "cannot write $policy: nothing installed"; return 0; }
     # $available is a list on purpose.
-    run 900 "apt-get install" apt-get install -q -y --no-install-recommends $available
+    run 900 "apt-get install" apt-get install -q -y -o DPkg::Lock::Timeout=120 --no-install-recommends $available
     release_services
 }
 
@@ -200,7 +200,7 @@ targets="--lib --bins --tests --examples"
 # $targets is a list on purpose.
 tests 1800 "tests" cargo test --workspace --no-fail-fast $targets
 tests 600 "doc tests" cargo test --workspace --no-fail-fast --doc
-check 900 "documentation" env RUSTDOCFLAGS="-D warnings" \
+check 900 "documentation" env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
     cargo doc --workspace --no-deps --document-private-items
 
 if tool cargo-fuzz 0.13.2; then

@@ -1,1 +1,119 @@
-//! The command line.
+//! The command line: one file a subcommand.
+//!
+//! Exit status: 0 good, 1 the run failed (or failed its own checks), 2 bad usage or
+//! configuration. Results go to standard output, everything else to standard error.
+
+mod check;
+mod demo;
+mod logger;
+mod run;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config};
+use crate::telemetry::log::{self, Format, LogError};
+
+/// Homeward: a media relay that brings the calls of migrated mission-critical users home.
+#[derive(Debug, Parser)]
+#[command(name = "homeward", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay, with an embedded logger unless the configuration says otherwise
+    Run(run::RunArgs),
+    /// Run the logger alone
+    Logger(logger::LoggerArgs),
+    /// Place calls through a relay and a logger in this process, and check what was stored
+    Demo(demo::DemoArgs),
+    /// Name every mistake in a configuration file
+    Check(check::CheckArgs),
+}
+
+/// Where the configuration comes from, and how logs are written.
+#[derive(Debug, Args)]
+struct Common {
+    /// Configuration file (TOML); without one: loopback only, data in ./homeward-data
+    #[arg(long, value_name = "FILE", env = "HOMEWARD_CONFIG")]
+    config: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, or a filter such as `info,homeward::hook=debug`;
+    /// the configuration's log.filter if not given
+    #[arg(long, value_name = "FILTER", env = "HOMEWARD_LOG")]
+    log: Option<String>,
+    /// Write logs as JSON, one object a line
+    #[arg(long)]
+    log_json: bool,
+}
+
+impl Common {
+    fn start_logging(&self, config: &Config) -> Result<(), LogError> {
+        let filter = self.log.as_ref().unwrap_or(&config.log.filter);
+        let format = match self.log_json || config.log.json {
+            true => Format::Json,
+            false => Format::Text,
+        };
+        log::init(filter, format)
+    }
+}
+
+/// Parses the command line, runs the command, and gives its exit status.
+pub fn main() -> ExitCode {
+    let status = match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Logger(args) => logger::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => check::run(&args),
+    };
+    match status {
+        Ok(status) => status.into(),
+        Err(error) => {
+            say_error(&format!("homeward: {error:#}\n"));
+            Status::Failed.into()
+        }
+    }
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Good,
+    Failed,
+    BadUsage,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(match status {
+            Status::Good => 0,
+            Status::Failed => 1,
+            Status::BadUsage => 2,
+        })
+    }
+}
+
+/// Reads the configuration; if it has mistakes, all of them are printed.
+fn load(path: Option<&Path>) -> Result<Config, Status> {
+    let Some(path) = path else {
+        return Ok(Config::default());
+    };
+    config::load(path).map_err(|error| {
+        say_error(&format!("{error}\n"));
+        Status::BadUsage
+    })
+}
+
+/// Standard output that went away (`| head`) is no reason to panic.
+fn say(text: &str) {
+    drop(std::io::stdout().lock().write_all(text.as_bytes()));
+}
+
+fn say_error(text: &str) {
+    drop(std::io::stderr().lock().write_all(text.as_bytes()));
+}

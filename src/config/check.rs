@@ -9,6 +9,7 @@ use super::walk::{Table, Walk};
 use super::{Archive, Config, Interface, Logger, Mistake, Ng, Transport};
 use crate::migration::agreement::Agreement;
 use crate::migration::identity::SystemName;
+use crate::wire::network::Network;
 
 /// Checks the text of a file.
 ///
@@ -129,7 +130,7 @@ fn control_ports(table: &Table<'_, '_>, ng: &Ng, interfaces: &[Interface]) {
 /// The names of all loggers, and whether each may spool.
 type Names = Vec<(String, bool)>;
 
-fn loggers(root: &Table<'_, '_>, plain: &[super::Network]) -> (Vec<Logger>, Names) {
+fn loggers(root: &Table<'_, '_>, plain: &[Network]) -> (Vec<Logger>, Names) {
     let (mut loggers, mut names): (Vec<Logger>, Names) = (Vec::new(), Vec::new());
     let tables = root.tables("logger");
     if tables.is_empty() {

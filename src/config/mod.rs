@@ -6,7 +6,6 @@
 
 mod check;
 mod mistake;
-mod network;
 mod sections;
 mod walk;
 
@@ -18,10 +17,10 @@ use serde::Deserialize;
 
 pub use self::check::check;
 pub use self::mistake::{LoadError, Mistake};
-pub use self::network::Network;
 
 use crate::migration::agreement::Agreement;
 use crate::migration::identity::SystemName;
+use crate::wire::network::Network;
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -248,7 +247,7 @@ impl Default for Ng {
     fn default() -> Self {
         Self {
             udp: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 2_223))],
-            allow: loopback(),
+            allow: Network::loopback().into(),
         }
     }
 }
@@ -333,13 +332,6 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
         path: path.to_owned(),
         mistakes,
     })
-}
-
-fn loopback() -> Vec<Network> {
-    ["127.0.0.0/8", "::1"]
-        .iter()
-        .filter_map(|text| text.parse().ok())
-        .collect()
 }
 
 const DEFAULT_PORTS: (u16, u16) = (30_000, 40_000);

@@ -5,12 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::walk::Table;
-use super::{
-    Address, Archive, DEFAULT_PORTS, Http, Interface, Log, Logger, Network, Ng, Relay, Transport,
-    loopback,
-};
+use super::{Address, Archive, DEFAULT_PORTS, Http, Interface, Log, Logger, Ng, Relay, Transport};
 use crate::migration::agreement::{Agreement, Mode, OnLoggerLoss};
 use crate::migration::identity::SystemName;
+use crate::wire::network::Network;
 
 pub(super) fn relay(table: &Table<'_, '_>) -> Relay {
     let default = Relay::default();
@@ -81,7 +79,7 @@ pub(super) fn ng(table: &Table<'_, '_>) -> Ng {
     no_repetition(table, "udp", &udp);
     Ng {
         udp,
-        allow: allow.unwrap_or_else(loopback),
+        allow: allow.unwrap_or_else(|| Network::loopback().into()),
     }
 }
 

@@ -54,6 +54,18 @@ fn a_full_file_is_taken_over() {
 }
 
 #[test]
+fn the_example_of_the_manual_is_good() {
+    let page = include_str!("../manual/configuration.rs");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("//! ```").unwrap();
+    let lines = example.lines().map(|line| line.trim_start_matches("//! "));
+    let config = check(&lines.collect::<Vec<&str>>().join("\n")).unwrap();
+    assert_eq!(config.loggers.len(), 2);
+    assert_eq!(config.agreements.len(), 1);
+    assert!(config.http.token_file.is_none());
+}
+
+#[test]
 fn ten_mistakes_are_ten_mistakes() {
     let text = r#"
 [relay]

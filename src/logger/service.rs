@@ -1,12 +1,23 @@
 //! The logger as a service: threads, sockets, files behind one handle.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crossbeam::channel::Receiver;
 use thiserror::Error;
 
-use crate::wire::block::{CallInfo, StreamInfo};
+use super::fault::Faults;
+use super::intake::Waker;
+use super::registry::{self, Attached, Command, Mirror, Registry};
+use super::stats::{Counters, Stats};
+use crate::sys::clock::Clock;
+use crate::wire::block::{CallInfo, Event, StreamInfo};
 
 /// Settings of the logger.
 #[derive(Clone, Debug)]
@@ -32,6 +43,24 @@ pub struct Settings {
     pub segment_bytes: u64,
 }
 
+/// What is not for everyday use.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Faults to be injected, for the demo.
+    pub faults: Faults,
+    /// With `bind_all`: a recording that nobody announced is closed after so long without a packet.
+    pub silence: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            faults: Faults::default(),
+            silence: Duration::from_secs(30),
+        }
+    }
+}
+
 /// Names one mirror of one relay process: calls are told apart by it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MirrorKey {
@@ -54,6 +83,8 @@ pub struct Recording {
     pub packets: u64,
     /// RTP packets that are missing by sequence number.
     pub lost: u64,
+    /// Whether the logger did not see the end of the call, because it was stopped hard.
+    pub incomplete: bool,
 }
 
 /// What went wrong at the logger.
@@ -66,7 +97,7 @@ pub enum LoggerError {
         /// The address.
         address: SocketAddr,
         /// What the system says.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The mirror is not known.
     #[error("mirror {0:?} is not open")]
@@ -84,15 +115,39 @@ pub enum LoggerError {
 /// The way to a logger in the same process; cheap to clone. Calls return at once: what takes time
 /// is done by the logger's own threads.
 #[derive(Clone, Debug)]
-pub struct Handle {}
+pub struct Handle {
+    pub(super) shared: Arc<Shared>,
+}
 
 impl Handle {
     /// A mirror begins (again, after a change: then what is known of the call is replaced).
     pub fn open(&self, key: MirrorKey, info: CallInfo) {
-        let _ = (key, info);
+        let now = self.shared.clock.now();
+        let mut registry = self.shared.registry();
+        let event = match registry.mirrors.get(&key) {
+            Some(mirror) => Event::CallUpdate {
+                call: mirror.call,
+                info,
+            },
+            None => {
+                let call = registry.call_number();
+                let streams = BTreeMap::new();
+                let (relay, mirror) = (key.relay.clone(), key.mirror);
+                registry.mirrors.insert(key, Mirror { call, streams });
+                Event::CallOpen {
+                    call,
+                    relay,
+                    mirror,
+                    info,
+                }
+            }
+        };
+        self.shared
+            .command(registry, Command::Event(now, Box::new(event)));
     }
 
-    /// Takes a stream on this port; the port is bound when this returns.
+    /// Takes a stream on this port; the port is bound when this returns. Port 0 lets the system
+    /// choose one. A port that still belongs to an earlier stream passes to this one.
     ///
     /// # Errors
     /// The port cannot be bound, or the mirror is not open.
@@ -102,23 +157,220 @@ impl Handle {
         info: StreamInfo,
         port: u16,
     ) -> Result<SocketAddr, LoggerError> {
-        let _ = info;
-        let _ = port;
-        Err(LoggerError::UnknownMirror(key.clone()))
+        let at = self.shared.clock.now();
+        let mut registry = self.shared.registry();
+        let unknown = || LoggerError::UnknownMirror(key.clone());
+        let mirror = registry.mirrors.get(key).ok_or_else(unknown)?;
+        let (call, before) = (mirror.call, mirror.streams.get(&info.stream).copied());
+        let address = |port| SocketAddr::new(self.shared.bind, port);
+        if let Some(attached) = before.filter(|attached| attached.port == port) {
+            let id = attached.id;
+            let event = Event::StreamUpdate { id, info };
+            self.shared
+                .command(registry, Command::Event(at, Box::new(event)));
+            return Ok(address(port));
+        }
+        let port = self.shared.bind_port(&mut registry, port)?;
+        if let Some(stream) = before {
+            let due = at + self.shared.close_grace;
+            registry.commands.push(Command::Release { due, stream });
+        }
+        let id = registry.stream_number();
+        registry.ports.insert(port, Some(id));
+        if let Some(mirror) = registry.mirrors.get_mut(key) {
+            mirror.streams.insert(info.stream, Attached { id, port });
+        }
+        let assign = Command::Assign {
+            at,
+            port,
+            call,
+            id,
+            info: Box::new(info),
+        };
+        self.shared.command(registry, assign);
+        Ok(address(port))
     }
 
     /// What is known about an attached stream has changed (its remote address was learned).
     pub fn update_stream(&self, key: &MirrorKey, info: StreamInfo) {
-        let _ = (key, info);
+        let now = self.shared.clock.now();
+        let registry = self.shared.registry();
+        let streams = registry.mirrors.get(key).map(|mirror| &mirror.streams);
+        let Some(attached) = streams.and_then(|streams| streams.get(&info.stream)) else {
+            return;
+        };
+        let id = attached.id;
+        let event = Event::StreamUpdate { id, info };
+        self.shared
+            .command(registry, Command::Event(now, Box::new(event)));
     }
 
-    /// No more packets will be sent for the stream.
+    /// No more packets will be sent for the stream; those on the way are taken for the grace time.
     pub fn detach(&self, key: &MirrorKey, stream: u64) {
-        let _ = (key, stream);
+        let due = self.shared.clock.now() + self.shared.close_grace;
+        let mut registry = self.shared.registry();
+        let mirror = registry.mirrors.get_mut(key);
+        if let Some(stream) = mirror.and_then(|mirror| mirror.streams.remove(&stream)) {
+            self.shared
+                .command(registry, Command::Release { due, stream });
+        }
     }
 
-    /// The mirror has ended: close its recording after the grace time.
+    /// The mirror has ended: close its recording after the grace time. The same key can be opened
+    /// anew at once; that is another call.
     pub fn close(&self, key: &MirrorKey) {
-        let _ = key;
+        let due = self.shared.clock.now() + self.shared.close_grace;
+        let mut registry = self.shared.registry();
+        if let Some(mirror) = registry.mirrors.remove(key) {
+            let streams = mirror.streams.into_values().collect();
+            let call = mirror.call;
+            self.shared
+                .command(registry, Command::Close { due, call, streams });
+        }
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.snapshot()
+    }
+}
+
+/// What the threads and the handles share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) clock: Clock,
+    pub(super) epoch: u128,
+    pub(super) counters: Counters,
+    pub(super) bind: IpAddr,
+    pub(super) close_grace: Duration,
+    pub(super) bind_all: bool,
+    pub(super) registry: Mutex<Registry>,
+    pub(super) waker: Waker,
+    pub(super) pending: AtomicBool,
+    pub(super) stopping: AtomicBool,
+    pub(super) abandoned: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The service stops, orderly or not.
+    pub(super) fn ending(&self) -> bool {
+        self.stopping.load(Ordering::Acquire) || self.abandoned()
+    }
+
+    /// The service was dropped without being stopped: everything stays as it lies.
+    pub(super) fn abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// Whether there are commands that the receiver has not taken.
+    pub(super) fn pending(&self) -> bool {
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// The commands that have come since.
+    pub(super) fn take_commands(&self) -> Vec<Command> {
+        let mut registry = self.registry();
+        self.pending.store(false, Ordering::Release);
+        std::mem::take(&mut registry.commands)
+    }
+
+    fn command(&self, mut registry: MutexGuard<'_, Registry>, command: Command) {
+        registry.commands.push(command);
+        self.pending.store(true, Ordering::Release);
+        drop(registry);
+        self.waker.wake();
+    }
+
+    /// Binds a port, if it is not bound yet.
+    fn bind_port(&self, registry: &mut Registry, port: u16) -> Result<u16, LoggerError> {
+        if registry.ports.contains_key(&port) {
+            return Ok(port);
+        }
+        let address = SocketAddr::new(self.bind, port);
+        let error = |source| LoggerError::Bind { address, source };
+        if self.bind_all {
+            return Err(error(io::ErrorKind::AddrNotAvailable.into()));
+        }
+        let socket = registry::bind(self.bind, port).map_err(error)?;
+        let port = socket.local_addr().map_err(error)?.port();
+        registry.commands.push(Command::Bind(port, socket));
+        Ok(port)
+    }
+}
+
+/// A running logger. Dropping it without [`Service::stop`] ends its threads and leaves open calls
+/// as a killed process would: the next start makes their recordings, marked incomplete.
+#[derive(Debug)]
+pub struct Service {
+    pub(super) handle: Handle,
+    pub(super) recordings: Receiver<Recording>,
+    pub(super) threads: Vec<JoinHandle<()>>,
+}
+
+impl Service {
+    /// Starts a logger: prepares its directory, brings the index up to date, binds what is to be
+    /// bound, and makes the recordings of calls that an earlier process left.
+    ///
+    /// # Errors
+    /// The directory cannot be used, or a port cannot be bound.
+    pub fn start(settings: Settings, clock: Clock) -> Result<Self, LoggerError> {
+        Self::start_with(settings, clock, Options::default())
+    }
+
+    /// As [`Service::start`], with what is not for everyday use.
+    ///
+    /// # Errors
+    /// As [`Service::start`].
+    pub fn start_with(
+        settings: Settings,
+        clock: Clock,
+        options: Options,
+    ) -> Result<Self, LoggerError> {
+        super::start::start(settings, clock, options)
+    }
+
+    /// The way to it for those who announce calls.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Recordings that were closed. Every receiver draws from the same queue of 4,096; when nobody
+    /// draws, further notices are left out and counted. The recordings are made all the same.
+    pub fn recordings(&self) -> Receiver<Recording> {
+        self.recordings.clone()
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        self.handle.stats()
+    }
+
+    /// Takes what has arrived, closes all open recordings, and ends the threads. Notices can still
+    /// be drawn from [`Service::recordings`] afterwards.
+    pub fn stop(mut self) {
+        self.handle.shared.stopping.store(true, Ordering::Release);
+        self.join();
+    }
+
+    fn join(&mut self) {
+        self.handle.shared.waker.wake();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the logger has panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.handle.shared.abandoned.store(true, Ordering::Release);
+            self.join();
+        }
     }
 }

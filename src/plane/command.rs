@@ -27,15 +27,19 @@ pub enum Command {
         /// Wanted state.
         flow: Flow,
     },
-    /// Copy accepted packets to these loggers; replaces the former list. At most
-    /// [`MAX_MIRRORS`].
+    /// Copy accepted packets to these loggers; replaces the former list, which gets what has
+    /// arrived by now. At most [`MAX_MIRRORS`].
     Mirror {
         /// The slot.
         slot: SlotId,
         /// Loggers, for packets of the slot's own kind.
         targets: Vec<SocketAddr>,
     },
-    /// Close the socket and empty the slot; answered by [`Event::Closed`].
+    /// All of these at once: no packet is looked at in between. What belongs together (the two
+    /// directions of a call) goes into one batch, or its first packets would find half of it.
+    Batch(Vec<Command>),
+    /// Close the socket and empty the slot; answered by [`Event::Closed`]. What has arrived on it
+    /// is carried first.
     Close {
         /// The slot.
         slot: SlotId,

@@ -94,9 +94,16 @@ impl Worker {
             self.metrics.wakeups.add(1);
             let now = self.clock.now();
             let mut commanded = false;
+            // A reply to signalling may have brought packets with it: what it promised comes
+            // first, or the first of them would find no way.
+            if self.mailbox.has_more() {
+                self.take_commands(now);
+            }
             for entry in 0..self.ready.len() {
                 match self.ready.token(entry).map(u32::try_from) {
-                    Some(Ok(slot)) => self.serve(slot, now),
+                    Some(Ok(slot)) => {
+                        self.serve(slot, now);
+                    }
                     Some(Err(_)) => commanded = true,
                     None => {}
                 }
@@ -105,25 +112,25 @@ impl Worker {
             self.cursor = 0;
             self.latency.settle();
             if commanded {
-                self.take_commands();
+                self.take_commands(now);
             }
             self.report_closed();
         }
     }
 
-    /// One batch of one socket.
-    fn serve(&mut self, index: u32, now: Timestamp) {
+    /// One batch of one socket; how many datagrams there were.
+    fn serve(&mut self, index: u32, now: Timestamp) -> usize {
         if self.cursor + BATCH > BUFFERS {
             self.flush_copies();
         }
         let first = self.cursor;
         let Some(slot) = self.slots.slot(index) else {
-            return;
+            return 0;
         };
         self.metrics.receive_calls.add(1);
         let Ok(count) = self.ring.receive(&slot.socket, first, BATCH) else {
             self.metrics.receive_errors.add(1);
-            return;
+            return 0;
         };
         self.metrics.datagrams.add(count as u64);
         for buffer in first..first + count {
@@ -135,6 +142,7 @@ impl Worker {
         if !self.copies.is_empty() {
             self.cursor = first + count;
         }
+        count
     }
 
     /// One datagram.
@@ -221,14 +229,14 @@ impl Worker {
     }
 
     /// Commands in order, a bounded number of them; the rest at the next wake-up.
-    fn take_commands(&mut self) {
+    fn take_commands(&mut self, now: Timestamp) {
         self.mailbox.opened();
         for _ in 0..COMMANDS {
             let Some(command) = self.mailbox.next() else {
                 break;
             };
             self.metrics.commands.add(1);
-            self.carry_out(command);
+            self.carry_out(command, now);
         }
         self.metrics.slots.set(self.slots.len() as u64);
         if self.mailbox.has_more() {
@@ -240,7 +248,7 @@ impl Worker {
         }
     }
 
-    fn carry_out(&mut self, command: Command) {
+    fn carry_out(&mut self, command: Command, now: Timestamp) {
         match command {
             Command::Open {
                 slot: SlotId(index),
@@ -262,10 +270,17 @@ impl Worker {
                 self.with_slot(slot, |slot| slot.configure(&flow));
             }
             Command::Mirror { slot, targets } => {
+                self.drain(slot, now);
                 let targets = targets.into_iter().map(Into::into);
                 self.with_slot(slot, |slot| slot.mirror(targets));
             }
+            Command::Batch(commands) => {
+                for command in commands {
+                    self.carry_out(command, now);
+                }
+            }
             Command::Close { slot } => {
+                self.drain(slot, now);
                 if let Some(slot) = self.slots.remove(slot.0) {
                     let _ = self.epoll.remove(&slot.socket);
                 } else {
@@ -274,6 +289,16 @@ impl Worker {
                 self.closed.push(slot);
             }
         }
+    }
+
+    /// Carries what has arrived on a socket, before something is changed about it.
+    fn drain(&mut self, SlotId(index): SlotId, now: Timestamp) {
+        for _ in 0..DRAIN_BATCHES {
+            if self.serve(index, now) < BATCH {
+                break;
+            }
+        }
+        self.flush_copies();
     }
 
     fn with_slot(&mut self, slot: SlotId, change: impl FnOnce(&mut Slot)) {
@@ -305,6 +330,8 @@ const BUFFERS: usize = COPIES + BATCH;
 const READY: usize = 256;
 /// Commands carried out at most between two looks at the sockets.
 const COMMANDS: usize = 64;
+/// Batches that are read at most from a socket that is about to change.
+const DRAIN_BATCHES: usize = 16;
 /// How long to wait until there may be room for events again.
 const REPORT_AGAIN: Duration = Duration::from_millis(5);
 /// Token of the mailbox; slots have tokens below 2^32.

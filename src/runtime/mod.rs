@@ -1,1 +1,16 @@
-//! Puts the parts together: the control loop, the plane, hooks, logger, signals.
+//! Puts the parts together: the control loop, the plane, hooks, logger, store, signals.
+//!
+//! One thread runs the control loop and all servers on a small tokio runtime; data plane workers,
+//! the logger and the store have threads of their own. [`relay::Relay`] is a running relay,
+//! [`engine::Engine`] the heart of its control loop.
+
+pub mod control;
+pub mod door;
+pub mod engine;
+mod metrics;
+mod mirrors;
+pub mod relay;
+mod servers;
+mod setup;
+mod signals;
+pub mod sockets;

@@ -37,7 +37,7 @@ impl Core {
         if rewrite::returned(&session, &message.options, &self.settings.instance) {
             return Ok(Reply::Sdp(message.sdp.clone()));
         }
-        exchange::check(&message.options)?;
+        exchange::check(message)?;
         let mut draft = match key {
             Some(key) => self.calls[key].clone(),
             None => self.begin(message, host, now)?,

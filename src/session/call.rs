@@ -125,9 +125,10 @@ impl Call {
         };
         // A leg that gave way to the new one has moved the others.
         let from = self.index_of(sender).ok_or(Error::BadDialogue)?;
+        let free = known.filter(|tag| self.named(tag).is_none());
         let peer = &mut self.parties[to];
         if peer.tag.is_none() {
-            peer.tag = known.cloned();
+            peer.tag = free.cloned();
         }
         if offer.via_branch.is_some() && peer.via_branch.is_none() {
             peer.via_branch.clone_from(&offer.via_branch);

@@ -7,7 +7,7 @@ use super::call::Call;
 use super::command::Notice;
 use super::core::Settings;
 use super::negotiate::Turn;
-use super::options::{Ice, Options};
+use super::options::Ice;
 use super::ports::Ports;
 use super::reply::Error;
 use super::request::Exchange;
@@ -33,9 +33,13 @@ pub(super) struct Outcome {
     pub(super) notices: Vec<Notice>,
 }
 
-/// Refuses what this relay cannot do, before anything is looked up.
-pub(super) fn check(options: &Options) -> Result<(), Error> {
-    match options.ice {
+/// Refuses what this relay cannot do and what cannot be meant, before anything is looked up.
+pub(super) fn check(message: &Exchange) -> Result<(), Error> {
+    // A party does not talk to itself.
+    if message.to_tag.as_ref() == Some(&message.from_tag) {
+        return Err(Error::BadDialogue);
+    }
+    match message.options.ice {
         Ice::Force => Err(Error::Unsupported("ICE")),
         Ice::Remove | Ice::Pass => Ok(()),
     }

@@ -85,9 +85,15 @@ impl<'m> Turn<'_, 'm> {
             own.release(peer);
             return Ok(self.drop_media(index, bypassed));
         };
-        let other = &mut self.draft.parties[self.receiver].medias[index];
-        if matches!(other.state, State::Unknown) {
-            (other.kind, other.profile) = (kind, profile);
+        if self.kind == Kind::Offer {
+            let other = &mut self.draft.parties[self.receiver].medias[index];
+            let same = other.kind == kind && other.is_rtp() == came.is_rtp();
+            if !same || other.declared().is_none() {
+                // A place that is used for something else (RFC 3264 8.2): what the receiver said
+                // of it is void.
+                other.state = State::Unknown;
+                (other.kind, other.profile) = (kind, profile);
+            }
         }
         let protocol = self.protocol(came, index)?;
         let mux = self.agree_on_mux(index, came);
@@ -139,7 +145,11 @@ impl<'m> Turn<'_, 'm> {
             action = Action::AsItCame;
         }
         if self.kind == Kind::Answer {
-            match self.draft.parties[self.receiver].medias[index].state {
+            let offered = &self.draft.parties[self.receiver].medias[index];
+            if action == Action::Relay && offered.is_rtp() != came.is_rtp() {
+                action = Action::Reject;
+            }
+            match offered.state {
                 State::Rejected => action = Action::Reject,
                 State::Bypassed if action == Action::Relay => action = Action::AsItCame,
                 State::Bypassed | State::Live(_) | State::Unknown => {}

@@ -122,7 +122,7 @@ impl Ports {
         let index = self.place(place).pool;
         let pool = &mut self.pools[index];
         debug_assert!(
-            !pool.free.contains(&port),
+            pool.free.len() < pool.pairs,
             "port {port} is given back twice"
         );
         pool.free.push_back(port);

@@ -12,6 +12,7 @@ use super::party::{Party, PartyId};
 use super::ports::Ports;
 use super::reply::{CallView, MediaView, PartyView, StreamView};
 use super::rewrite;
+use crate::wire::block::MediaKind;
 
 /// All of a call.
 pub(super) fn of(call: &Call, ports: &Ports, host: &dyn Host) -> CallView {
@@ -98,7 +99,9 @@ fn party_view(
     let session = party.sdp.as_deref().map(rewrite::parse);
     let session = session.and_then(Result::ok);
     let medias = (0..).zip(&party.medias).map(|(number, media)| {
+        // The peer may have put another media into this place since the leg last spoke.
         let described = session.as_ref().and_then(|s| s.medias.get(number));
+        let described = described.filter(|described| described.media_kind() == media.kind);
         let mut view = media_view(party, media, figures, ports);
         view.index = u32::try_from(number).map_or(u32::MAX, |n| n.saturating_add(1));
         if let Some(described) = described {
@@ -120,6 +123,16 @@ fn party_view(
     }
 }
 
+/// The word of the m-line, for a leg whose SDP is not known or leaves the media out.
+const fn word(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Audio => "audio",
+        MediaKind::Video => "video",
+        MediaKind::Floor => "application",
+        MediaKind::Other => "",
+    }
+}
+
 fn media_view(party: &Party, media: &Media, figures: &Figures, ports: &Ports) -> MediaView {
     let declared = media.declared();
     let mut sets: Vec<&PortSet> = media.sets.iter().collect();
@@ -130,7 +143,7 @@ fn media_view(party: &Party, media: &Media, figures: &Figures, ports: &Ports) ->
     });
     MediaView {
         index: 0,
-        kind: String::new(),
+        kind: word(media.kind).to_owned(),
         protocol: String::new(),
         codec: None,
         send: declared.is_some_and(|d| d.direction.sends()),

@@ -3,5 +3,6 @@
 //! A database is owned by a thread of its own, fed by a bounded queue; what waits there is
 //! committed together. Nothing here is on the way of a packet or of an SDP answer.
 
+pub mod index;
 pub mod registry;
 mod sqlite;

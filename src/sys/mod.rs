@@ -14,6 +14,7 @@ pub mod clock;
 pub mod epoll;
 pub mod eventfd;
 pub mod mmsg;
+pub mod readable;
 pub mod rlimit;
 pub mod sockopt;
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::media::{Media, Side, Stream};
 use super::plan::{Mode, PACKET_INTERVAL, Plan};
 use super::sdp::{LocalPorts, Remote};
+use crate::sys::sockopt;
 
 /// One call.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(super) struct Party {
     pub(super) finished: AtomicBool,
     /// Packets of the peer that have arrived here, each counted once.
     pub(super) arrived: AtomicU32,
+    /// Control messages of the peer that have arrived here, each counted once.
+    pub(super) arrived_control: AtomicU32,
     /// When anything last happened to it, in nanoseconds of the run.
     pub(super) last_news: AtomicU64,
     /// When each of the last packets was sent, in nanoseconds of the run, by its number.
@@ -77,9 +80,12 @@ impl Call {
             );
             let news = Duration::from_nanos(peer.last_news.load(Ordering::Acquire));
             let sent_at = Duration::from_nanos(party.last_news.load(Ordering::Acquire));
+            let load = |counter: &AtomicU32| counter.load(Ordering::Acquire);
+            let control = load(&party.sent_rtcp) + load(&party.sent_floor);
+            let all =
+                load(&peer.arrived) >= load(&party.sent) && load(&peer.arrived_control) >= control;
             party.finished.load(Ordering::Acquire)
-                && (peer.arrived.load(Ordering::Acquire) >= party.sent.load(Ordering::Acquire)
-                    || now.saturating_sub(news.max(sent_at)) > patience)
+                && (all || now.saturating_sub(news.max(sent_at)) > patience)
         })
     }
 }
@@ -174,6 +180,7 @@ fn open_party(
         send_errors: AtomicU32::new(0),
         finished: AtomicBool::new(false),
         arrived: AtomicU32::new(0),
+        arrived_control: AtomicU32::new(0),
         last_news: AtomicU64::new(0),
         send_times: (0..SEND_TIMES).map(|_| AtomicU64::new(0)).collect(),
     })
@@ -222,6 +229,7 @@ impl Ports {
 fn bind(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind(SocketAddr::new(ip, port))?;
     socket.set_nonblocking(true)?;
+    sockopt::set_receive_timestamps(&socket)?;
     Ok(socket)
 }
 

@@ -9,6 +9,7 @@
 //! Homeward than `wire` and `sys`, or it would share their mistakes.
 
 pub mod check;
+pub mod demo_report;
 pub mod media;
 pub mod ng;
 pub mod plan;
@@ -23,6 +24,8 @@ mod receiver;
 mod sdp;
 mod sender;
 mod summary;
+#[cfg(test)]
+mod tests;
 
 pub use engine::{Progress, RunError, run};
 pub use media::{Side, Stream};

@@ -12,14 +12,22 @@ use super::report::Micros;
 use super::script;
 use crate::sys::clock::Clock;
 use crate::sys::epoll::{Epoll, Ready};
+use crate::sys::mmsg::PacketRing;
+use crate::wire::time::Timestamp;
 
 /// What the parties received.
 #[derive(Debug)]
 pub(super) struct Received {
     /// By call; in it by receiving side.
     pub(super) parties: Vec<[Inbound; 2]>,
+    pub(super) times: Times,
+}
+
+/// How long packets took.
+#[derive(Debug)]
+pub(super) struct Times {
     pub(super) latency: Micros,
-    pub(super) latency_from_due: Micros,
+    pub(super) from_due: Micros,
     pub(super) first_packet: Micros,
 }
 
@@ -49,7 +57,6 @@ pub(super) struct Receiver<'a> {
     epoch: Duration,
     epoll: Epoll,
     received: Received,
-    buffer: Box<[u8]>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,23 +91,24 @@ impl<'a> Receiver<'a> {
                     .iter()
                     .map(|call| Side::BOTH.map(|side| inbound(call, side)))
                     .collect(),
-                latency: Micros::new(),
-                latency_from_due: Micros::new(),
-                first_packet: Micros::new(),
+                times: Times {
+                    latency: Micros::new(),
+                    from_due: Micros::new(),
+                    first_packet: Micros::new(),
+                },
             },
-            buffer: vec![0; 65_536].into(),
         })
     }
 
     /// Receives until `stop` is set, and then what is still there.
     pub(super) fn run(mut self, stop: &AtomicBool) -> io::Result<Received> {
-        let mut ready = Ready::new(256);
+        let (mut ready, mut ring) = (Ready::new(256), PacketRing::new(READS_IN_A_ROW));
         loop {
             let last = stop.load(Ordering::Acquire);
             self.epoll
                 .wait(&mut ready, Some(Duration::from_millis(20)))?;
             for token in (0..ready.len()).filter_map(|at| ready.token(at)) {
-                self.drain(token);
+                self.drain(token, &mut ring);
             }
             if last && ready.is_empty() {
                 return Ok(self.received);
@@ -108,8 +116,8 @@ impl<'a> Receiver<'a> {
         }
     }
 
-    /// Reads a socket until it is empty, a bounded number of times.
-    fn drain(&mut self, token: u64) {
+    /// Reads what a socket holds, up to a batch: no busy socket holds up the others.
+    fn drain(&mut self, token: u64, ring: &mut PacketRing) {
         let Some((number, side, channel)) = parse(token) else {
             return;
         };
@@ -120,35 +128,59 @@ impl<'a> Receiver<'a> {
         let Some(socket) = socket(party, channel) else {
             return;
         };
-        for _ in 0..READS_IN_A_ROW {
-            let (len, from) = match socket.recv_from(&mut self.buffer) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => return,
-            };
-            let now = Clock::monotonic().saturating_sub(self.epoch);
-            let inbound = &mut self.received.parties[number][side.index()];
-            let known = from_relay(call, side, channel, from);
-            let datagram = &self.buffer[..len];
+        // An error of the socket (an ICMP message) was taken from it by the attempt.
+        let count = ring.receive(socket, 0, READS_IN_A_ROW).unwrap_or(0);
+        let clocks = Clocks::read(self.epoch);
+        let inbound = &mut self.received.parties[number][side.index()];
+        for datagram in (0..count).map(|index| ring.datagram(index)) {
+            let now = clocks.of(datagram.received);
             party.last_news.store(nanos(now), Ordering::Release);
+            let known = from_relay(call, side, channel, datagram.from.to_std());
             match (channel, known) {
                 (Channel::Rtp, true) => {
-                    let verdict = inbound.rtp.receive(datagram, now);
-                    self.received.note(call, side, verdict, now);
+                    let verdict = inbound.rtp.receive(datagram.bytes, now);
+                    self.received.times.note(call, side, verdict, now);
                 }
                 (Channel::Rtp, false) => {
                     inbound.rtp.foreign();
                 }
-                (Channel::Rtcp, true) => inbound.rtcp.receive(datagram),
+                (Channel::Rtcp, true) => inbound.rtcp.receive(datagram.bytes),
                 (Channel::Rtcp, false) => inbound.rtcp.foreign(),
-                (Channel::Floor, true) => inbound.floor.receive(datagram),
+                (Channel::Floor, true) => inbound.floor.receive(datagram.bytes),
                 (Channel::Floor, false) => inbound.floor.foreign(),
             }
         }
+        let control = inbound.rtcp.counts().received + inbound.floor.counts().received;
+        party.arrived_control.store(control, Ordering::Release);
     }
 }
 
-impl Received {
+/// Both clocks at one moment, to bring the kernel's time stamps to the time of the run.
+struct Clocks {
+    run: Duration,
+    wall: Timestamp,
+}
+
+impl Clocks {
+    fn read(epoch: Duration) -> Self {
+        Self {
+            run: Clock::monotonic().saturating_sub(epoch),
+            wall: Clock::realtime(),
+        }
+    }
+
+    /// When the kernel received something: so our own slowness does not count as the relay's. A
+    /// stamp that is not of the last moments tells of a stepped clock, and is not believed.
+    fn of(&self, stamp: Option<Timestamp>) -> Duration {
+        let waited = stamp.map_or(Duration::ZERO, |stamp| self.wall.since(stamp));
+        if waited > LONGEST_WAIT {
+            return self.run;
+        }
+        self.run.saturating_sub(waited)
+    }
+}
+
+impl Times {
     /// Notes times of a packet that arrived at a party.
     fn note(&mut self, call: &Call, side: Side, verdict: Verdict, now: Duration) {
         let Verdict::Arrived { index, .. } = verdict else {
@@ -165,7 +197,7 @@ impl Received {
         // What is too old for the list of send times is measured from when it was due.
         let sent = sender.sent_at(index).unwrap_or(due);
         self.latency.record(now.saturating_sub(sent));
-        self.latency_from_due.record(now.saturating_sub(due));
+        self.from_due.record(now.saturating_sub(due));
         if first {
             let begin = sender.sent_at(0).unwrap_or(sent);
             self.first_packet.record(now.saturating_sub(begin));
@@ -174,15 +206,16 @@ impl Received {
 }
 
 /// Whether a datagram comes from where the party sends to.
-fn from_relay(call: &Call, side: Side, channel: Channel, from: SocketAddr) -> bool {
+fn from_relay(call: &Call, side: Side, channel: Channel, from: Option<SocketAddr>) -> bool {
     let Some(remote) = call.remote.get().map(|remote| remote[side.index()]) else {
         return false;
     };
-    match channel {
-        Channel::Rtp => from == remote.rtp,
-        Channel::Rtcp => from == remote.rtcp,
-        Channel::Floor => Some(from) == remote.floor,
-    }
+    let expected = match channel {
+        Channel::Rtp => Some(remote.rtp),
+        Channel::Rtcp => Some(remote.rtcp),
+        Channel::Floor => remote.floor,
+    };
+    from.is_some() && from == expected
 }
 
 const fn socket(party: &Party, channel: Channel) -> Option<&UdpSocket> {
@@ -214,5 +247,7 @@ fn parse(token: u64) -> Option<(usize, Side, Channel)> {
     Some((call, side, channel))
 }
 
-/// Keeps one busy socket from holding up the others.
-const READS_IN_A_ROW: u32 = 32;
+/// Datagrams taken from a socket at once.
+const READS_IN_A_ROW: usize = 16;
+/// Longer than anything waits in a socket of ours.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);

@@ -1,7 +1,8 @@
 //! Holds recordings against what was sent, packet by packet.
 //!
 //! A packet belongs to a call by its SSRC, which differs for all streams of a run; nothing else
-//! in a recording is believed. Only RTP is compared; RTCP and floor control are counted.
+//! in a recording is believed. Only RTP is compared; RTCP and floor control are counted. What is
+//! stored for two primaries is stored twice: compare the recordings of each by themselves.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -56,16 +57,24 @@ impl Found {
 /// as it can be read.
 pub fn check(dir: &Path, expected: &[CallExpectation], wait: Duration) -> io::Result<Found> {
     let end = Clock::monotonic() + wait;
+    let mut before = None;
     loop {
-        let files = list(dir);
         let over = Clock::monotonic() >= end;
-        let found = match files {
-            Ok(files) => check_files(&files, expected),
+        let files = match list(dir) {
             Err(error) if over => return Err(error),
-            Err(_) => Found::default(),
+            files => files.unwrap_or_default(),
         };
-        if over || (found.passed() && !found.files.is_empty()) {
-            return Ok(found);
+        // Only a change makes it worth reading everything again.
+        let sizes = files
+            .iter()
+            .map(|file| fs::metadata(file).map_or(0, |meta| meta.len()));
+        let state = Some((files.clone(), sizes.collect::<Vec<_>>()));
+        if over || state != before {
+            before = state;
+            let found = check_files(&files, expected);
+            if over || (found.passed() && !found.files.is_empty()) {
+                return Ok(found);
+            }
         }
         thread::park_timeout(BETWEEN_READS);
     }
@@ -348,6 +357,25 @@ mod tests {
         assert!(!found.passed());
         let both = check(dir.path(), &expected, Duration::ZERO).unwrap();
         assert_eq!((both.missing, both.calls_without), (101, 1));
+    }
+
+    #[test]
+    fn recordings_that_come_late_are_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let expected = expected(1);
+        let below = dir.path().join("primary.example");
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::park_timeout(Duration::from_millis(50));
+                fs::create_dir(&below).unwrap();
+                record(&below.join("half.pcapng"), &all(&expected[0])[..60]);
+                thread::park_timeout(Duration::from_millis(300));
+                record(&below.join("rest.pcapng"), &all(&expected[0])[60..]);
+            });
+            let found = check(dir.path(), &expected, Duration::from_secs(60)).unwrap();
+            assert!(found.passed(), "{found:?}");
+            assert_eq!((found.stored, found.files.len()), (100, 2));
+        });
     }
 
     #[test]

@@ -23,9 +23,10 @@ pub struct Report {
     pub rtcp: Control,
     /// Floor control messages.
     pub floor: Control,
-    /// From the moment a packet was handed to the kernel until it was read at the other end.
+    /// From the moment a packet was handed to the kernel until the kernel received it for the
+    /// other party.
     pub latency_us: Percentiles,
-    /// From the moment a packet was *due* until it was read: a stall of the sender counts for
+    /// The same from the moment a packet was *due*: a stall of the sender counts for
     /// every packet that it held up.
     pub latency_from_due_us: Percentiles,
     /// From the sending of the first packet of a stream until the first one arrived.

@@ -8,6 +8,7 @@ pub mod block;
 pub mod floor;
 pub mod mcinfo;
 pub mod mux;
+pub mod network;
 pub mod pcapng;
 pub mod rtcp;
 pub mod rtp;

@@ -178,7 +178,9 @@ impl Rig {
             self.log.push(command.clone());
             self.apply(command);
         }
-        self.check();
+        if !self.log.is_empty() {
+            self.check();
+        }
     }
 
     fn apply(&mut self, command: Command) {

@@ -24,10 +24,11 @@ pub(super) async fn list<C: Control>(
     let limit = fields.integer("limit", MAX_CALLS).unwrap_or(DEFAULT_CALLS);
     fields.finish()?;
     let limit = usize::try_from(limit).unwrap_or(0);
-    match control.request(Request::List { limit }).await? {
-        Reply::Calls(calls) => Ok(Json(json!({ "calls": calls }))),
-        other => Err(unexpected(&other)),
-    }
+    let reply = control.request(Request::List { limit }).await?;
+    let Reply::Calls(calls) = reply else {
+        return Err(unexpected(&reply));
+    };
+    Ok(Json(json!({ "calls": calls })))
 }
 
 /// `GET /v1/calls/{call}`.
@@ -40,10 +41,11 @@ pub(super) async fn show<C: Control>(
         from_tag: None,
         to_tag: None,
     };
-    match control.request(Request::Query(query)).await? {
-        Reply::Call(call) => Ok(Json(view::call(&call))),
-        other => Err(unexpected(&other)),
-    }
+    let reply = control.request(Request::Query(query)).await?;
+    let Reply::Call(call) = reply else {
+        return Err(unexpected(&reply));
+    };
+    Ok(Json(view::call(&call)))
 }
 
 /// `GET /v1/calls/{call}/explain`.
@@ -52,10 +54,11 @@ pub(super) async fn explain<C: Control>(
     Segment(call): Segment,
 ) -> Result<Json<Value>, Problem> {
     let call_id = CallId(call.into());
-    match control.request(Request::Explain { call_id }).await? {
-        Reply::Explained(explanation) => Ok(Json(explain::explanation(&explanation))),
-        other => Err(unexpected(&other)),
-    }
+    let reply = control.request(Request::Explain { call_id }).await?;
+    let Reply::Explained(explanation) = reply else {
+        return Err(unexpected(&reply));
+    };
+    Ok(Json(explain::explanation(&explanation)))
 }
 
 /// `PUT /v1/calls/{call}/context`.
@@ -76,13 +79,13 @@ pub(super) async fn context<C: Control>(
     };
     fields.finish()?;
     let call_id = CallId(call.into());
-    match control
+    let reply = control
         .request(Request::Context { call_id, context })
-        .await?
-    {
-        Reply::Ok => Ok(StatusCode::NO_CONTENT),
-        other => Err(unexpected(&other)),
-    }
+        .await?;
+    let Reply::Ok = reply else {
+        return Err(unexpected(&reply));
+    };
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The core never answers one request with the reply to another.

@@ -1,70 +1,8 @@
 //! Who may send requests: NG has no authentication, so the source address is all there is.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
-use thiserror::Error;
-
-/// A network: an address and the length of its prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
-
-impl Network {
-    /// Whether the address lies in it. An IPv4 address mapped into IPv6 counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let shift = 32 - u32::from(self.prefix);
-                let differs = network.to_bits() ^ address.to_bits();
-                differs.checked_shr(shift).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let shift = 128 - u32::from(self.prefix);
-                let differs = network.to_bits() ^ address.to_bits();
-                differs.checked_shr(shift).unwrap_or(0) == 0
-            }
-            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-        }
-    }
-}
-
-/// `192.0.2.0/24`, `2001:db8::/32`, or a single address.
-impl FromStr for Network {
-    type Err = NetworkError;
-
-    fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let error = || NetworkError(text.chars().take(64).collect());
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| error())?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            Some(prefix) => prefix.parse().map_err(|_| error())?,
-            None => longest,
-        };
-        if prefix > longest {
-            return Err(error());
-        }
-        Ok(Self { address, prefix })
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
-    }
-}
-
-/// Not a network.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{0:?} is not a network: expected an address, or an address, a slash and a prefix length")]
-pub struct NetworkError(String);
+use crate::wire::network::Network;
 
 /// Networks whose hosts may send requests. The default is this host alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,11 +29,7 @@ impl AllowList {
 
 impl Default for AllowList {
     fn default() -> Self {
-        let network = |address: IpAddr, prefix| Network { address, prefix };
-        Self(vec![
-            network(IpAddr::from([127, 0, 0, 0]), 8),
-            network(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 128),
-        ])
+        Self(Network::loopback().into())
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Counters {
 struct ClientCounters {
     count: [AtomicU64; COMMANDS],
     micros: [AtomicU64; COMMANDS],
-    errors: AtomicU64,
+    errors: [AtomicU64; COMMANDS],
 }
 
 /// A reading of the counters of one client, or of all.
@@ -47,8 +47,15 @@ pub struct Reading {
     pub count: [u64; COMMANDS],
     /// Time that they took in all.
     pub duration: [Duration; COMMANDS],
-    /// Of the requests, those answered with an error or a limit.
-    pub errors: u64,
+    /// Of the requests by command, those answered with an error or a limit.
+    pub errors: [u64; COMMANDS],
+}
+
+impl Reading {
+    /// Requests of all commands that were answered with an error or a limit.
+    pub fn all_errors(&self) -> u64 {
+        self.errors.iter().sum()
+    }
 }
 
 impl Counters {
@@ -87,7 +94,7 @@ impl ClientCounters {
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.count[command.index()].fetch_add(1, Relaxed);
         self.micros[command.index()].fetch_add(micros, Relaxed);
-        self.errors.fetch_add(u64::from(error), Relaxed);
+        self.errors[command.index()].fetch_add(u64::from(error), Relaxed);
     }
 
     fn read(&self, client: Option<IpAddr>) -> Reading {
@@ -95,7 +102,7 @@ impl ClientCounters {
             client,
             count: std::array::from_fn(|n| self.count[n].load(Relaxed)),
             duration: std::array::from_fn(|n| Duration::from_micros(self.micros[n].load(Relaxed))),
-            errors: self.errors.load(Relaxed),
+            errors: std::array::from_fn(|n| self.errors[n].load(Relaxed)),
         }
     }
 }
@@ -121,11 +128,11 @@ mod tests {
         let total = counters.total();
         assert_eq!(total.count[Command::Offer.index()], 100);
         assert_eq!(total.duration[Command::Offer.index()], took * 100);
-        assert_eq!(total.errors, 1);
+        assert_eq!(total.all_errors(), 1);
         let clients = counters.clients();
         assert_eq!(clients.len(), MAX_CLIENTS);
         assert_eq!(clients[0].count[Command::Ping.index()], 1);
-        assert_eq!((clients[0].errors, clients[1].errors), (1, 0));
+        assert_eq!((clients[0].all_errors(), clients[1].all_errors()), (1, 0));
     }
 
     #[test]

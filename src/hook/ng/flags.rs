@@ -27,6 +27,10 @@ impl Settings {
             "no-passthrough" => options.passthrough = false,
             "new-branch" => options.new_branch = true,
             "force-relay" => options.ice = Ice::Pass,
+            "record-call" => {
+                // Agreements decide what is recorded; a proxy that expects more should know.
+                self.warning.get_or_insert("record call is not supported");
+            }
             "internal" | "external" => self.direction(&Value::from(raw)),
             _ => {
                 if !self.prefix_form(name, raw) && !self.transport_name(raw) {

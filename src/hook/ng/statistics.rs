@@ -72,7 +72,7 @@ fn control(counters: &Counters, cut: u32) -> Dict<'static> {
         let key = format!("total{}count", command.as_str());
         dict.push(key, total.count[command.index()]);
     }
-    dict.push("totalerrorcount", total.errors);
+    dict.push("totalerrorcount", total.all_errors());
     dict
 }
 
@@ -84,7 +84,7 @@ fn proxy(reading: &Reading) -> Dict<'static> {
         dict.push(format!("{name}count"), reading.count[place]);
         dict.push(format!("{name}duration"), seconds(reading.duration[place]));
     }
-    dict.push("errorcount", reading.errors);
+    dict.push("errorcount", reading.all_errors());
     dict
 }
 

@@ -6,7 +6,7 @@
 //! [`Memory`].
 //!
 //! An exchange goes like this: [`parse`], [`returned`] for loops, [`Kept::of`] for each media,
-//! then [`write`]; after an offer, [`Offered::of`] each media is kept with the leg for the answer.
+//! then [`write()`]; after an offer, [`Offered::of`] each media is kept with the leg for the answer.
 //!
 //! A copy for a recorder (NG reference 9.5) is written from a session put together of the medias
 //! of several parties, each with its own `connection`, and plans with a direction and a label.

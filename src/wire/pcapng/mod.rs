@@ -1,6 +1,6 @@
 //! pcapng: the file format of recordings (draft-ietf-opsawg-pcapng), written and read.
 //!
-//! The writer ([`write`]) makes little-endian sections of link type 101 with nanosecond times; the
+//! The writer ([`mod@write`]) makes little-endian sections of link type 101 with nanosecond times; the
 //! synthetic IP and UDP headers around a mirrored payload come from [`udp`]. The reader
 //! ([`read`]) takes both byte orders, any time resolution, and input of any kind: it gives blocks
 //! or an error, in bounded memory. Files are append-safe: the section has no stated length, and

@@ -1,7 +1,7 @@
 //! Session descriptions (SDP, RFC 8866), read leniently and without copying.
 //!
-//! [`parse`] is total and bounded: any input gives a [`Session`] that borrows from it, or an
-//! [`Error`]. It takes LF and CRLF, a missing last line end, trailing blanks, lines in any order
+//! [`parse()`] is total and bounded: any input gives a [`Session`] that borrows from it, or an
+//! [`enum@Error`]. It takes LF and CRLF, a missing last line end, trailing blanks, lines in any order
 //! within their section, and ignores lines that it does not know. What SDP means to a relay
 //! (endpoints, direction, codecs, hold) is answered by methods of [`Media`]. Writing the
 //! description for the other side is `session::rewrite`'s work.

@@ -46,7 +46,7 @@ impl Bar {
 /// An error, on standard error.
 pub(crate) fn error(error: &anyhow::Error) {
     // Where standard error is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "homeward-load: {error:#}");
+    let _ = writeln!(io::stderr(), "homeward-load: {error}");
 }
 
 /// The report as one JSON object on a line.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::hook::ng::message::Message;
 use crate::migration::identity::Service;
-use crate::session::options::{Family, Ice, Learning, RtcpAttribute};
+use crate::session::options::{Family, Ice, Learning, Options, RtcpAttribute};
 
 fn base(command: &'static str) -> Dict<'static> {
     Dict::new()
@@ -37,9 +37,12 @@ fn refusal(dict: &Dict<'_>) -> String {
     translate(dict).action.unwrap_err().to_string()
 }
 
+/// The worked example of an offer for an MCPTT call.
+const STOCK_OFFER: &[u8] = b"1_4022250974_18 d8:supportsl10:load limite3:sdp207:v=0\r\no=mcas 88210 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 41000 RTP/AVP 96\r\na=rtpmap:96 AMR-WB/16000\r\na=ptime:20\r\nm=application 41002 udp MCPTT\r\na=fmtp:MCPTT mc_queueing;mc_priority=5\r\n3:ICE6:remove9:directionl4:core7:partnere5:flagsl13:trust-address13:strict-sourcee7:replacel6:origine7:call-id15:grp7@mc.example13:received-froml3:IP410:192.0.2.10e8:from-tag3:aa17:command5:offere";
+
 #[test]
 fn the_offer_of_a_stock_proxy() {
-    let datagram = b"1_4022250974_18 d8:supportsl10:load limite3:sdp207:v=0\r\no=mcas 88210 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 41000 RTP/AVP 96\r\na=rtpmap:96 AMR-WB/16000\r\na=ptime:20\r\nm=application 41002 udp MCPTT\r\na=fmtp:MCPTT mc_queueing;mc_priority=5\r\n3:ICE6:remove9:directionl4:core7:partnere5:flagsl13:trust-address13:strict-sourcee7:replacel6:origine7:call-id15:grp7@mc.example13:received-froml3:IP410:192.0.2.10e8:from-tag3:aa17:command5:offere";
+    let datagram = STOCK_OFFER;
     let message = Message::parse(datagram).unwrap();
     let translated = translate(&message.dict);
     assert_eq!(translated.command, Command::Offer);
@@ -325,7 +328,34 @@ fn list_limits() {
     );
 }
 
+#[test]
+fn recording_switches_are_told_to_be_without_effect() {
+    for dict in [
+        base("offer").with("record-call", "yes"),
+        base("offer").with("flags", "record call"),
+    ] {
+        assert!(translate(&dict).shape.warning.is_some());
+        assert_eq!(offer(&dict).options, Options::default());
+    }
+}
+
 proptest! {
+    #[test]
+    fn a_damaged_datagram_is_understood_or_refused(
+        edits in proptest::collection::vec((0..STOCK_OFFER.len(), any::<u8>()), 0..6),
+        cut in 0..STOCK_OFFER.len(),
+    ) {
+        let mut datagram = STOCK_OFFER.to_vec();
+        for (at, byte) in edits {
+            datagram[at] = byte;
+        }
+        for datagram in [&datagram[..], &datagram[..cut]] {
+            if let Ok(message) = Message::parse(datagram) {
+                let _ = translate(&message.dict);
+            }
+        }
+    }
+
     #[test]
     fn any_dictionary_is_understood_or_refused(
         keys in proptest::collection::vec(

@@ -1,7 +1,7 @@
 //! Networks in CIDR notation, for allow lists.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A network: an address and the number of leading bits that count (RFC 4632 3.1).
@@ -12,6 +12,20 @@ pub struct Network {
 }
 
 impl Network {
+    /// This host: 127.0.0.0/8 and ::1.
+    pub const fn loopback() -> [Self; 2] {
+        [
+            Self {
+                address: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)),
+                prefix: 8,
+            },
+            Self {
+                address: IpAddr::V6(Ipv6Addr::LOCALHOST),
+                prefix: 128,
+            },
+        ]
+    }
+
     /// Whether the address belongs to it. An IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {

@@ -1,0 +1,23 @@
+//! `homeward logger`: the logger alone, until SIGTERM or SIGINT.
+
+use clap::Args;
+
+use super::{Common, Status, load};
+use crate::runtime::relay;
+
+/// Arguments of `homeward logger`.
+#[derive(Debug, Args)]
+pub(super) struct LoggerArgs {
+    #[command(flatten)]
+    common: Common,
+}
+
+pub(super) fn run(args: &LoggerArgs) -> anyhow::Result<Status> {
+    let config = match load(args.common.config.as_deref()) {
+        Ok(config) => config,
+        Err(status) => return Ok(status),
+    };
+    args.common.start_logging(&config)?;
+    relay::run_logger_until_signal(&config)?;
+    Ok(Status::Good)
+}

@@ -1,0 +1,147 @@
+//! # Configuration
+//!
+//! TOML. Every key has a default; without a file the relay runs on loopback. Unknown keys are
+//! mistakes. `homeward check FILE` lists every mistake at once, each with its line and key.
+//! Durations are seconds as a number, or texts: `"250ms"`, `"30s"`, `"5m"`, `"1h"`.
+//!
+//! ```toml
+//! [relay]
+//! system = "partner.example"          # our MC system
+//! data_dir = "/var/lib/homeward"
+//! [[interface]]
+//! name = "core"
+//! addresses = ["192.0.2.5", "2001:db8::5"]
+//! ports = [30000, 40000]
+//! [[interface]]
+//! name = "edge"
+//! addresses = ["10.1.0.5!203.0.113.7"] # bound to, and written into SDP
+//! [ng]
+//! udp = ["127.0.0.1:2223", "10.1.0.5:2223"]
+//! allow = ["127.0.0.1", "10.1.0.0/24"]
+//! [http]
+//! listen = "127.0.0.1:8080"
+//! [[logger]]
+//! name = "hq"
+//! transport = "rtp"
+//! address = ["203.0.113.9", "2001:db8:9::9"]
+//! ports = [50000, 59999]
+//! allow_plaintext = true
+//! [[logger]]
+//! name = "here"
+//! transport = "rtp"
+//! embedded = true
+//! [[agreement]]
+//! primary = "primary.example"
+//! kind = "bilateral"
+//! services = ["mcptt", "mcvideo"]
+//! media = ["audio", "video", "floor"]
+//! deny_session_types = ["ambient-listening"]
+//! loggers = ["hq", "here"]
+//! mandatory = true
+//! on_logger_loss = "continue"
+//! [archive]
+//! segment_bytes = 268435456
+//! [log]
+//! filter = "info,homeward::hook=debug"
+//! format = "json"
+//! ```
+//!
+//! ## `[relay]`
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `system` | `"localhost"` | name of our MC system; must be given if there are agreements |
+//! | `data_dir` | `"homeward-data"` | where everything durable lies |
+//! | `workers` | `0` | data plane threads; 0: cores minus one, at least one |
+//! | `max_calls` | `20000` | further offers are refused |
+//! | `ended_calls` | `1000` | ended calls kept for `explain` |
+//! | `media_timeout` | `"60s"` | an answered call without a packet for so long is ended |
+//! | `silent_timeout` | `"1h"` | the same for a call on hold |
+//! | `offer_timeout` | `"1h"` | an offer without an answer for so long is given up |
+//! | `final_timeout` | none | longest life of a call |
+//! | `delete_delay` | `"30s"` | from `delete` to removal |
+//! | `port_linger` | `"30s"` | how long a retired port stays open for late packets |
+//! | `learning` | `"heuristic"` | how a peer's real address is found: `off`, `immediate`, `delayed`, `heuristic` |
+//! | `strict_source` | `true` | packets from elsewhere are dropped once the address is known |
+//! | `plain_networks` | `[]` | networks in which mirrored media may travel unprotected |
+//!
+//! ## `[[interface]]`
+//!
+//! At least one; without any: `default`, 127.0.0.1, ports 30000 to 40000. The first is the default
+//! of NG `direction`. No two may use the same ports of the same address.
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `name` | required | its name in NG `direction` |
+//! | `addresses` | required | local addresses; `"A!B"` binds to A and writes B into SDP |
+//! | `ports` | `[30000, 40000]` | first and last media port |
+//!
+//! ## `[ng]`
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `udp` | `["127.0.0.1:2223"]` | sockets for NG requests; `[]` turns NG off |
+//! | `allow` | loopback | networks that requests are taken from; required beyond loopback |
+//!
+//! ## `[http]`
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `listen` | `["127.0.0.1:8080"]` | sockets; `[]` turns HTTP off |
+//! | `token_file` | none | file with the bearer token, 16 to 512 characters; required beyond loopback |
+//! | `max_connections` | `256` | further connections wait |
+//!
+//! There is no TLS in this version: beyond loopback put the server behind a proxy that speaks it,
+//! or the token travels in clear.
+//!
+//! ## `[[logger]]`
+//!
+//! Without any there is one, `embedded`: the logger in the same process.
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `name` | required | its name in agreements |
+//! | `transport` | required | `"rtp"`; `"trunk"` and `"siprec"` are not supported in this version |
+//! | `embedded` | `false` | the logger in this process (at most one); the other keys are then in `[archive]` |
+//! | `address` | required unless embedded | its IP address, or one of each family |
+//! | `ports` | required unless embedded | first and last UDP port that it listens on |
+//! | `allow_plaintext` | `false` | media may leave loopback and `plain_networks` unprotected |
+//!
+//! ## `[[agreement]]`
+//!
+//! At most one for each primary system ([`migration`](super::migration)).
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `primary` | required | name of the other MC system |
+//! | `kind` | `"bilateral"` | or `"unilateral-in"` (its users to us), `"unilateral-out"` (ours to it) |
+//! | `services` | all | `mcptt`, `mcvideo`, `mcdata` |
+//! | `mode` | `"duplicate"` | `"redirect"` is not supported in this version |
+//! | `media` | `["audio", "video", "floor"]` | what goes home; also `"other"` |
+//! | `deny_session_types` | `[]` | `private`, `prearranged`, `chat`, `first-to-answer`, `ambient-listening`, `adhoc` |
+//! | `loggers` | all, as in the file | names, the preferred one first |
+//! | `mandatory` | `false` | signalling cannot stop the mirror |
+//! | `on_logger_loss` | `"continue"` | or `"refuse"` new calls; `"spool"` needs a trunk logger |
+//! | `on_failed_migration` | `"reject"` | or `"serve"` |
+//!
+//! ## `[archive]`
+//!
+//! The embedded logger, and `homeward logger`.
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `dir` | `data_dir`/archive | archive, index and recordings |
+//! | `bind` | `"127.0.0.1"` | address that media arrives on |
+//! | `ports` | `[41000, 60999]` | first and last UDP port for media |
+//! | `relays` | `[]` | addresses that media is taken from; required beyond loopback |
+//! | `close_grace` | `"2s"` | from the end of a call to the closing of its recording |
+//! | `block_bytes` | `65536` | a block is sealed at so many octets |
+//! | `block_age` | `"100ms"` | or at this age |
+//! | `segment_bytes` | `268435456` | a segment file is closed at so many octets |
+//!
+//! ## `[log]`
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `filter` | `"info"` | a level, or directives: `"info,homeward::hook=debug"` |
+//! | `format` | `"text"` | or `"json"` |

@@ -1,0 +1,81 @@
+//! # Migrated users: records, agreements, decisions
+//!
+//! A user of another MC system, the *primary*, who is served here has two MC service IDs for each
+//! service: the primary's, and the one that our system, the *partner*, issued (TS 23.280 10.16.5).
+//! Calls here carry the partner ID; the primary's loggers know the primary ID. A **migration
+//! record** joins the two. It comes from the MC server or the operator at *migration authorised*,
+//! *updated* and *ended* (see [`http`](super::http)), and survives a restart of the relay.
+//!
+//! ## What a record says
+//!
+//! | member | meaning |
+//! | --- | --- |
+//! | `service` | `mcptt`, `mcvideo` or `mcdata`; one record for each service of a user |
+//! | `primary_id` | the user's MC service ID at home |
+//! | `partner_id` | the MC service ID issued here |
+//! | `primary_system` | the name of the primary system; joins the record to its agreement |
+//! | `functional_aliases` | aliases that the user holds here (TS 23.280 10.16.3), 32 at most |
+//! | `trigger` | who set the migration off: `client` or `primary-system` |
+//! | `profile_index` | the user profile in use (TS 23.280 Table 10.6.3.2.1-1) |
+//! | `since`, `until` | in force from `since` on and before `until` |
+//!
+//! `since` defaults to now; it may lie in the past (the report was late: media is copied from now
+//! on) or in the future (a planned migration). `until` may be left open.
+//!
+//! ## What is accepted, and what is not
+//!
+//! - **The same user again** (service and primary ID) has moved on: the former record ends when the
+//!   new one begins. The very same record again, as a repeated request, changes nothing.
+//! - **An identity has one holder.** Within a service, an ID or alias in any role that another
+//!   user's record holds at the same time is refused, and the refusal names that record. End the
+//!   other one first. Functional aliases shared by several users at once are therefore not
+//!   supported: a shared alias could not say whose home a call belongs to.
+//! - **Times must make sense**: `until` after `since`, and not in the past.
+//! - **Domains.** If an ID lies in the domain of a known system (ours, or one with an agreement)
+//!   other than the one it must be of, the record is refused: swapped IDs would send calls to the
+//!   wrong home. A domain that is no known system's says nothing, since one MC system may serve
+//!   users of many domains, and so does an ID that is not a SIP URI. Users of our own system cannot
+//!   migrate to us.
+//! - **A record is in force only after it is on disk.** A refusal, a full disk or a crash leaves
+//!   everything as it was.
+//!
+//! Return home is never guessed from silence. A record ends by an explicit end, by `until`, or
+//! when the user's next record begins. Ended records are kept, so that `explain` can say "no more"
+//! rather than "never".
+//!
+//! At most 500,000 records are open at once.
+//!
+//! ## Agreements
+//!
+//! An `[[agreement]]` of the [configuration](super::configuration) belongs to one primary system
+//! and says what of its users' media goes home: services, kinds of media, denied session types,
+//! loggers in order of preference. `kind` gives its direction: under `unilateral-out` only our
+//! users may migrate, so the other system's users are not served as migrated.
+//!
+//! ## The decision
+//!
+//! Made for each leg, whenever the call's context, the records or the agreements change:
+//!
+//! 1. **No context at all**: undecided. Signalling may still tell.
+//! 2. **The party.** The calling leg is looked up by `calling_id`, the called leg by `called_id`;
+//!    each may be a partner ID, a primary ID or a functional alias, tried in this order. The
+//!    calling leg is also looked up by the `functional_alias` that it uses, if `calling_id` leads
+//!    to no record in force. Without any of them: `party-unknown`.
+//! 3. **The record** must be in force: otherwise `migration-not-in-force`, or `not-migrated` if there
+//!    is none. If the context names no service, the record's own counts; if users of different
+//!    homes go by the same name in different services, the answer is `service-ambiguous`, and
+//!    signalling has to name the service.
+//! 4. **The agreement** with the record's primary: `no-agreement`, `agreement-one-way`,
+//!    `service-not-covered`, `session-type-denied`. A session type that signalling did not tell is
+//!    not denied: an agreement that denies types needs signalling that names them.
+//! 5. Otherwise the leg is **mirrored**: what its user sends, and what is forwarded to its user.
+//!    Legs of others are never copied.
+//!
+//! The decision and its reason stay with the call: `GET /v1/calls/{call-id}/explain`.
+//!
+//! ## The database
+//!
+//! `registry.sqlite` in `data_dir`, mode 0600, in WAL mode: readable with `sqlite3` while the relay
+//! runs. A damaged file, one of another program or one of a later version stops the start with a
+//! message that says which file it is and what to do; nothing is overwritten. For a backup use
+//! `sqlite3 registry.sqlite ".backup FILE"`, not a copy of the file alone.

@@ -1,0 +1,55 @@
+//! Operations: what to look at when something is wrong.
+//!
+//! # A call is silent, or one-way
+//!
+//! `GET /v1/calls/<call-id>/explain` shows for each leg the packets that were taken and those that
+//! were dropped, by reason; NG `query` shows the addresses of each stream. Look at the leg of the
+//! party who is **not heard**:
+//!
+//! | what you see | what it means | what to do |
+//! | --- | --- | --- |
+//! | no packets, no drops | nothing arrives: the party sends nothing, a firewall is between, or the party was told the wrong address | compare the address in the description that the party got with the relay's interface; check `direction` and `address-family` in the proxy's script |
+//! | drops as `stranger` | packets come from another address than the description says, and were not learned | the party changed its address in mid-call, or somebody else sends to the port. A party behind address translation needs a relay that may learn: the key `learning`, the flag `SIP-source-address`, or `media-handover` |
+//! | drops as `malformed` | what arrives is no RTP | the media is described as RTP and is something else |
+//! | drops as `no-destination` | the other leg's address is not known yet | normal before the answer; if it lasts, the answer never came |
+//! | drops as `blocked` | the direction is switched off by signalling | the call is on hold: look at `a=sendonly` and `a=inactive` in the last exchange |
+//! | drops as `loop` | the same packet came again and again | two relays send to each other: look at the descriptions, use `loop-protect` |
+//! | drops as `send-failed` | the kernel refused to send | routes and firewall of this machine |
+//! | drops as `socket-full` | the worker did not keep up, or the socket's buffer is too small | the kernel's limit `net.core.rmem_max`; more workers |
+//! | drops as `too-large` | a datagram longer than a packet buffer | no real media; look at who sends it |
+//! | packets are taken, and the other party hears nothing | they were sent on: the fault lies behind the relay | capture at the other leg's port |
+//!
+//! # A call is not recorded
+//!
+//! `explain` gives the decision for each leg with its reason. The usual ones:
+//!
+//! | reason | what to do |
+//! | --- | --- |
+//! | the call is undecided | signalling told nothing about the call: the proxy's script lacks the `mc-` keys ([`super::control`]) |
+//! | `party-unknown` | it told something, but not who this party is: `mc-calling-id`, `mc-called-id` |
+//! | `not-migrated` | no migration is known for the ID: compare it with `GET /v1/migrations`, letter by letter |
+//! | `migration-not-in-force` | the migration has ended, or has not begun |
+//! | `no-agreement`, `service-not-covered`, `session-type-denied`, `agreement-one-way` | the agreement does not permit it: see the section `agreement` of the configuration |
+//! | `service-ambiguous` | several migrations fit: let the script say `mc-service` |
+//!
+//! If the decision is to mirror, the same answer shows the mirror: which logger it goes to, how
+//! many packets were copied of each stream, and how many copies could not be sent.
+//!
+//! # A recording is not whole
+//!
+//! A recording over plain RTP is best effort: a packet that is lost between relay and logger is
+//! not sent again. Compare three counts: packets taken by the leg, packets copied by the mirror,
+//! packets in the recording. If the first two differ, the relay could not send; if the last two
+//! differ, they were lost on the way, or at the logger's socket.
+//!
+//! # The relay does not start
+//!
+//! `homeward check FILE` names every mistake in a configuration at once, each with its key, and
+//! starts nothing. Exit status 2 means bad usage or configuration, 1 that the run itself failed.
+//!
+//! # Limits of the machine
+//!
+//! Each media of each leg takes two sockets, so that the limit of open files bounds the number of
+//! calls, as does the range of ports of an interface. When either is used up, new calls are
+//! refused with `Ran out of ports`, a text that makes a proxy try another relay, and calls that
+//! are up go on.

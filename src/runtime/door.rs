@@ -1,0 +1,113 @@
+//! What hooks hold of the runtime: requests go to the control loop, changes of the registry to
+//! the store first.
+
+use std::sync::Arc;
+
+use super::control::{Mailbox, Stopped};
+use super::engine::Engine;
+use crate::hook::{Control, RegistryFailure};
+use crate::migration::record::{Record, RecordId};
+use crate::migration::registry::{
+    Change, NewRecord, RecordFilter, RecordUpdate, Registry, RegistryError,
+};
+use crate::session::reply::{Error, Reply};
+use crate::session::request::Request;
+use crate::store::registry::{Store, StoreError};
+use crate::wire::time::Timestamp;
+
+/// The way from hooks to the relay; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Door {
+    mailbox: Mailbox,
+    store: Arc<Store>,
+}
+
+impl Door {
+    /// A door to this control loop and store.
+    pub(super) fn new(mailbox: Mailbox, store: Arc<Store>) -> Self {
+        Self { mailbox, store }
+    }
+
+    /// A change in two phases: checked and reserved, stored, and only then in force. It runs to
+    /// its end even if the client that asked for it goes away in between.
+    async fn change(
+        &self,
+        prepare: impl FnOnce(&mut Registry, Timestamp) -> Result<Change, RegistryError> + Send + 'static,
+    ) -> Result<Record, RegistryFailure> {
+        let door = self.clone();
+        let whole = tokio::spawn(async move {
+            let change = door.prepare(prepare).await?;
+            let stored = match door.store.put(change.records().to_vec()) {
+                Ok(stored) => stored.wait().await,
+                Err(busy) => Err(busy),
+            };
+            door.finish(change, stored).await
+        });
+        whole.await.unwrap_or(Err(RegistryFailure::Busy))
+    }
+
+    async fn prepare(
+        &self,
+        prepare: impl FnOnce(&mut Registry, Timestamp) -> Result<Change, RegistryError> + Send + 'static,
+    ) -> Result<Change, RegistryFailure> {
+        let prepared = self.mailbox.with(move |engine| {
+            let now = engine.now();
+            prepare(engine.registry_mut(), now)
+        });
+        Ok(prepared.await??)
+    }
+
+    async fn finish(
+        &self,
+        change: Change,
+        stored: Result<(), StoreError>,
+    ) -> Result<Record, RegistryFailure> {
+        let finish = move |engine: &mut Engine| match stored {
+            Ok(()) => Ok(engine.change_registry(|registry| registry.commit(change))),
+            Err(error) => {
+                engine.registry_mut().abort(change);
+                Err(RegistryFailure::Store(error.to_string()))
+            }
+        };
+        self.mailbox.with(finish).await?
+    }
+}
+
+impl Control for Door {
+    async fn request(&self, request: Request) -> Result<Reply, Error> {
+        self.mailbox.session(request).await
+    }
+
+    async fn add_migration(&self, new: NewRecord) -> Result<Record, RegistryFailure> {
+        self.change(move |registry, now| registry.prepare_add(new, now))
+            .await
+    }
+
+    async fn update_migration(
+        &self,
+        id: RecordId,
+        update: RecordUpdate,
+    ) -> Result<Record, RegistryFailure> {
+        self.change(move |registry, now| registry.prepare_update(id, update, now))
+            .await
+    }
+
+    async fn end_migration(&self, id: RecordId) -> Result<Record, RegistryFailure> {
+        self.change(move |registry, now| registry.prepare_end(id, now))
+            .await
+    }
+
+    async fn migrations(&self, filter: RecordFilter) -> Result<Vec<Record>, RegistryFailure> {
+        let listed = self.mailbox.with(move |engine| {
+            let now = engine.now();
+            engine.registry().list(&filter, now)
+        });
+        Ok(listed.await?)
+    }
+}
+
+impl From<Stopped> for RegistryFailure {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Busy
+    }
+}

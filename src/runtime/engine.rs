@@ -1,0 +1,265 @@
+//! The heart of the control loop: the session core, and all that carries out its commands.
+//!
+//! Synchronous: nothing here waits. After each input the core's commands are drained, in order.
+
+use tracing::{debug, info, warn};
+
+use super::mirrors::Mirrors;
+use super::sockets::{Sockets, Totals};
+use crate::logger::service::Handle;
+use crate::logger::stats::Stats;
+use crate::migration::agreement::Agreement;
+use crate::migration::registry::Registry;
+use crate::plane;
+use crate::session::command::{Command, EndReason, Notice};
+use crate::session::core::{Core, Event, World};
+use crate::session::ids::WorkerIndex;
+use crate::session::reply::{Error, Explanation, Reply, Statistics};
+use crate::session::request::Request;
+use crate::sys::clock::Clock;
+use crate::telemetry::metrics::Logger;
+use crate::wire::time::Timestamp;
+
+/// Core, sockets, mirrors and registry of a running relay.
+#[derive(Debug)]
+pub struct Engine {
+    core: Core,
+    sockets: Sockets,
+    mirrors: Mirrors,
+    registry: Registry,
+    agreements: Vec<Agreement>,
+    clock: Clock,
+    oneway: u64,
+    /// What workers reported; kept to be used again.
+    news: Vec<(usize, plane::command::Event)>,
+}
+
+impl Engine {
+    /// An engine without calls.
+    pub(super) fn new(
+        core: Core,
+        sockets: Sockets,
+        mirrors: Mirrors,
+        registry: Registry,
+        agreements: Vec<Agreement>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            core,
+            sockets,
+            mirrors,
+            registry,
+            agreements,
+            clock,
+            oneway: 0,
+            news: Vec::new(),
+        }
+    }
+
+    /// Hands a request of signalling to the core.
+    ///
+    /// # Errors
+    /// The core's refusal.
+    pub fn request(&mut self, request: Request) -> Result<Reply, Error> {
+        let world = World {
+            registry: &self.registry,
+            agreements: &self.agreements,
+        };
+        let now = self.clock.now();
+        let reply = self.core.handle(request, &world, &mut self.sockets, now);
+        self.carry_out();
+        reply.map(|reply| self.with_loggers(reply))
+    }
+
+    /// Hands news to the core.
+    pub fn event(&mut self, event: Event) {
+        let world = World {
+            registry: &self.registry,
+            agreements: &self.agreements,
+        };
+        let now = self.clock.now();
+        self.core
+            .handle_event(event, &world, &mut self.sockets, now);
+        self.carry_out();
+    }
+
+    /// Handles all that the workers have reported.
+    pub fn worker_events(&mut self) {
+        let mut news = std::mem::take(&mut self.news);
+        self.sockets
+            .plane()
+            .events()
+            .drain(|worker, event| news.push((worker, event)));
+        for (worker, event) in news.drain(..) {
+            let worker = WorkerIndex(u16::try_from(worker).unwrap_or(u16::MAX));
+            match event {
+                plane::command::Event::Learned { slot, address } => {
+                    if let Some(stream) = self.sockets.stream_at(worker, slot) {
+                        debug!(stream = stream.0, %address, "address learned");
+                        self.event(Event::Learned { stream, address });
+                    }
+                }
+                plane::command::Event::Closed { slot } => self.sockets.closed(worker, slot),
+            }
+        }
+        self.news = news;
+    }
+
+    /// Sends commands that a worker's queue had no room for; whether none is left.
+    pub fn flush(&mut self) -> bool {
+        self.sockets.flush()
+    }
+
+    /// When core or registry want a tick.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        match (self.core.poll_timeout(), self.registry.next_event()) {
+            (Some(core), Some(registry)) => Some(core.min(registry)),
+            (core, registry) => core.or(registry),
+        }
+    }
+
+    /// Lets core and registry take account of time.
+    pub fn tick(&mut self) {
+        if !self.registry.expire(self.clock.now()).is_empty() {
+            self.event(Event::RegistryChanged);
+        }
+        self.event(Event::Tick);
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The registry, to look things up.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The registry, for changes that concern no call yet.
+    pub(super) fn registry_mut(&mut self) -> &mut Registry {
+        &mut self.registry
+    }
+
+    /// Changes the registry; calls that this concerns are decided anew.
+    pub fn change_registry<T>(&mut self, change: impl FnOnce(&mut Registry) -> T) -> T {
+        let result = change(&mut self.registry);
+        self.event(Event::RegistryChanged);
+        result
+    }
+
+    /// The workers, to read their counters.
+    pub fn plane(&self) -> &plane::Plane {
+        self.sockets.plane()
+    }
+
+    /// Counters of the core.
+    pub fn statistics(&mut self) -> Statistics {
+        match self.request(Request::Statistics) {
+            Ok(Reply::Statistics(statistics)) => *statistics,
+            Ok(_) | Err(_) => Statistics::default(),
+        }
+    }
+
+    /// Figures that the engine keeps itself.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            streams: self.sockets.len() as u64,
+            totals: self.sockets.totals(),
+            mirrors: self.mirrors.len() as u64,
+            mirrors_refused: self.mirrors.refused,
+            oneway: self.oneway,
+        }
+    }
+
+    /// The loggers, for metrics.
+    pub(super) fn loggers(&self) -> Vec<Logger> {
+        self.mirrors.loggers()
+    }
+
+    /// Counters of the embedded logger.
+    pub(super) fn archive(&self) -> Option<Stats> {
+        self.mirrors.embedded().map(Handle::stats)
+    }
+
+    /// Ends all calls and stops the workers.
+    pub(super) fn stop(mut self) {
+        self.event(Event::Shutdown);
+        self.flush();
+        self.sockets.stop();
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(command) = self.core.poll_command() {
+            match command {
+                Command::Configure { stream, flow } => self.sockets.configure(stream, &flow),
+                Command::Close { stream } => self.sockets.close(stream),
+                Command::MirrorOpen {
+                    mirror,
+                    call: _,
+                    loggers,
+                    info,
+                } => {
+                    self.mirrors.open(mirror, &loggers, info);
+                }
+                Command::MirrorUpdate { mirror, info } => self.mirrors.update(mirror, info),
+                Command::MirrorAttach {
+                    mirror,
+                    stream,
+                    info,
+                } => {
+                    self.mirrors.attach(mirror, stream, info, &mut self.sockets);
+                }
+                Command::MirrorDetach { mirror, stream } => {
+                    self.mirrors.detach(mirror, stream, &mut self.sockets);
+                }
+                Command::MirrorClose { mirror } => self.mirrors.close(mirror, &mut self.sockets),
+                Command::Notice(notice) => self.notice(&notice),
+            }
+        }
+        self.sockets.flush();
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        match notice {
+            Notice::CallStarted(call) => debug!(%call, "call started"),
+            Notice::CallEnded(call, EndReason::Deleted) => debug!(%call, "call ended"),
+            Notice::CallEnded(call, reason) => info!(%call, ?reason, "call ended"),
+            Notice::OneWay(call) => {
+                self.oneway += 1;
+                warn!(%call, "media goes one way only");
+            }
+            Notice::UnknownInterface(call, name) => {
+                warn!(%call, name, "unknown interface asked for, using the default");
+            }
+        }
+    }
+
+    /// The core does not know which logger took a mirror: that is filled in here.
+    fn with_loggers(&self, reply: Reply) -> Reply {
+        let Reply::Explained(mut explanation) = reply else {
+            return reply;
+        };
+        let Explanation { mirrors, .. } = &mut *explanation;
+        for mirror in mirrors {
+            let name = self.mirrors.logger_of(mirror.mirror);
+            mirror.logger = name.map(str::to_owned);
+        }
+        Reply::Explained(explanation)
+    }
+}
+
+/// Figures of the engine, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Media sockets that are open.
+    pub streams: u64,
+    /// Sums over all streams since the start.
+    pub totals: Totals,
+    /// Mirrors that are open.
+    pub mirrors: u64,
+    /// Mirrors that no logger took.
+    pub mirrors_refused: u64,
+    /// Calls that were seen to go one way only.
+    pub oneway: u64,
+}

@@ -1,0 +1,181 @@
+//! Gathers the figures of all parts for `/metrics`, and tells whether the relay takes calls.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::sync::watch;
+
+use super::control::Mailbox;
+use super::engine::Engine;
+use crate::admin::{self, Readiness, Source};
+use crate::hook::ng::command::Command;
+use crate::hook::ng::counters::Counters;
+use crate::logger::stats::Stats;
+use crate::plane::WorkerHandle;
+use crate::plane::latency::Latencies;
+use crate::session::host::DROP_REASONS;
+use crate::session::reply::{PortUse, Statistics};
+use crate::telemetry::metrics::{
+    Archive, Calls, Latency, Media, Ports, Requests, Snapshot, Worker,
+};
+
+/// Routes for operators: those that need the token, and those that are open.
+pub(super) fn routes(
+    mailbox: &Mailbox,
+    ng: Arc<Counters>,
+    stopping: watch::Receiver<bool>,
+) -> (Router, Router) {
+    let figures = RelayFigures {
+        mailbox: mailbox.clone(),
+        ng,
+    };
+    let ready = move || match *stopping.borrow() {
+        false => Readiness::Ready,
+        true => Readiness::NotReady("the relay is stopping".to_owned()),
+    };
+    (admin::metrics(figures), admin::health(ready))
+}
+
+/// Where a scrape gets its figures.
+#[derive(Clone, Debug)]
+struct RelayFigures {
+    mailbox: Mailbox,
+    ng: Arc<Counters>,
+}
+
+impl Source for RelayFigures {
+    async fn snapshot(&self) -> Option<Snapshot> {
+        let mut snapshot = self.mailbox.with(of_engine).await.ok()?;
+        snapshot.requests = requests(&self.ng);
+        Some(snapshot)
+    }
+}
+
+fn of_engine(engine: &mut Engine) -> Snapshot {
+    let statistics = engine.statistics();
+    let figures = engine.figures();
+    let sums = figures.totals.by_kind();
+    let sum = |of: fn(&super::sockets::Sum) -> u64| sums.iter().map(|(_, sum)| of(sum)).sum();
+    let drops = DROP_REASONS
+        .iter()
+        .enumerate()
+        .map(|(place, reason)| (*reason, sums.iter().map(|(_, sum)| sum.drops[place]).sum()));
+    let latencies = engine.plane().take_latencies(PATIENCE).ok();
+    Snapshot {
+        calls: calls(&statistics, figures.oneway),
+        media: Media {
+            packets: sum(|sum| sum.packets),
+            octets: sum(|sum| sum.octets),
+            rtcp_packets: figures.totals.rtcp.packets,
+            forwarded: sum(|sum| sum.forwarded),
+            forwarded_octets: sum(|sum| sum.forwarded_octets),
+            drops: drops.collect(),
+            lost: figures.totals.rtp.lost,
+            mirrored: sum(|sum| sum.mirrored),
+            mirror_dropped: sum(|sum| sum.mirror_dropped),
+        },
+        workers: engine
+            .plane()
+            .workers()
+            .iter()
+            .enumerate()
+            .map(worker)
+            .collect(),
+        latency: latencies.map(|all| latency(&all)).unwrap_or_default(),
+        ports: statistics.ports.iter().map(ports).collect(),
+        requests: Vec::new(),
+        loggers: engine.loggers(),
+        archive: engine.archive().map(archive),
+        migrations: engine.registry().open_count() as u64,
+    }
+}
+
+fn calls(statistics: &Statistics, oneway: u64) -> Calls {
+    Calls {
+        open: statistics.calls,
+        mirrored: statistics.mirrored_calls,
+        started: statistics.calls_total,
+        rejected: statistics.rejected_total,
+        ended: vec![
+            ("deleted", statistics.deleted_total),
+            ("media-timeout", statistics.timeout_total),
+            ("silent-timeout", statistics.silent_timeout_total),
+            ("offer-timeout", statistics.offer_timeout_total),
+            ("final-timeout", statistics.final_timeout_total),
+        ],
+        one_way: statistics.oneway_total.max(oneway),
+        no_media: statistics.zeroway_total,
+        duration: Duration::from_millis(statistics.duration_total_ms),
+    }
+}
+
+fn worker((index, handle): (usize, &WorkerHandle)) -> Worker {
+    let metrics = handle.metrics();
+    Worker {
+        index: u16::try_from(index).unwrap_or(u16::MAX),
+        wakeups: metrics.wakeups.read(),
+        receive_calls: metrics.receive_calls.read(),
+        receive_errors: metrics.receive_errors.read(),
+        datagrams: metrics.datagrams.read(),
+        send_calls: metrics.send_calls.read() + metrics.mirror_calls.read(),
+        commands_failed: metrics.commands_failed.read(),
+        events_dropped: metrics.events_dropped.read(),
+        streams: metrics.slots.read(),
+    }
+}
+
+fn latency(all: &Latencies) -> Latency {
+    let at = |quantile| {
+        (
+            quantile,
+            Duration::from_nanos(all.value_at_quantile(quantile)),
+        )
+    };
+    Latency {
+        quantiles: [0.5, 0.9, 0.99, 0.999, 1.0].map(at).to_vec(),
+        count: all.len(),
+    }
+}
+
+fn ports(ports: &PortUse) -> Ports {
+    Ports {
+        interface: ports.interface.clone(),
+        address: ports.address,
+        used: ports.used.into(),
+        size: u64::from(ports.max - ports.min) + 1,
+    }
+}
+
+fn requests(ng: &Counters) -> Vec<Requests> {
+    let total = ng.total();
+    let rows = Command::ALL
+        .into_iter()
+        .enumerate()
+        .map(|(place, command)| Requests {
+            protocol: "ng",
+            command: command.as_str(),
+            good: total.count[place] - total.errors[place],
+            refused: total.errors[place],
+        });
+    rows.collect()
+}
+
+fn archive(stats: Stats) -> Archive {
+    Archive {
+        packets: vec![
+            ("received", stats.received),
+            ("stored", stats.stored),
+            ("stranger", stats.strangers),
+            ("unattached", stats.unattached),
+            ("overflow", stats.overflow),
+            ("socket-full", stats.kernel),
+        ],
+        write_errors: stats.write_errors + stats.index_errors,
+        recordings: stats.recordings,
+        recordings_failed: stats.recordings_failed,
+    }
+}
+
+/// How long each worker may take to hand over its latencies; the control loop waits for it.
+const PATIENCE: Duration = Duration::from_millis(20);

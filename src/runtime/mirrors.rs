@@ -1,0 +1,274 @@
+//! Carries out the core's mirror commands: picks the logger, gives each stream its port there,
+//! tells the logger and the worker.
+
+use std::net::SocketAddr;
+
+use rustc_hash::FxHashMap;
+use tracing::{info, warn};
+
+use super::sockets::Sockets;
+use crate::logger::service::{Handle, MirrorKey};
+use crate::mirror::rtp::{PortBook, PortPair, pair_key};
+use crate::session::ids::{MirrorId, StreamId};
+use crate::telemetry::metrics;
+use crate::wire::block::{CallInfo, StreamInfo};
+
+/// The loggers that are configured, and the mirrors that are open.
+#[derive(Debug)]
+pub(super) struct Mirrors {
+    /// Random for each start of the process: mirrors are numbered within it.
+    instance: String,
+    loggers: Vec<Logger>,
+    open: FxHashMap<MirrorId, Mirror>,
+    /// Where each mirrored stream is copied to: a stream can be in mirrors of several primaries.
+    copies: FxHashMap<StreamId, Vec<(MirrorId, SocketAddr)>>,
+    /// Mirrors that no logger took.
+    pub(super) refused: u64,
+}
+
+/// One configured plain RTP logger.
+#[derive(Debug)]
+pub(super) struct Logger {
+    /// Its name in agreements.
+    pub(super) name: String,
+    /// Its ports, which this relay alone gives out.
+    pub(super) ports: PortBook,
+    /// The logger itself, if it runs in this process.
+    pub(super) embedded: Option<Handle>,
+}
+
+/// One open mirror.
+#[derive(Debug)]
+struct Mirror {
+    key: MirrorKey,
+    logger: usize,
+    /// Port pairs by the even local port of the streams that share them, with their users.
+    pairs: FxHashMap<SocketAddr, (PortPair, u32)>,
+    /// The streams, with the key of their pair.
+    streams: FxHashMap<StreamId, SocketAddr>,
+}
+
+impl Mirrors {
+    /// No mirrors yet.
+    pub(super) fn new(instance: String, loggers: Vec<Logger>) -> Self {
+        Self {
+            instance,
+            loggers,
+            open: FxHashMap::default(),
+            copies: FxHashMap::default(),
+            refused: 0,
+        }
+    }
+
+    /// Opens a mirror at the first logger of the list that can take it.
+    pub(super) fn open(&mut self, id: MirrorId, wanted: &[String], info: CallInfo) {
+        let found = wanted.iter().find_map(|name| {
+            self.loggers
+                .iter()
+                .position(|logger| logger.name == *name && logger.ports.free_pairs() > 0)
+        });
+        let Some(logger) = found else {
+            self.refused += 1;
+            warn!(
+                call = info.call_id,
+                ?wanted,
+                "no logger has ports left: not mirrored"
+            );
+            return;
+        };
+        let key = MirrorKey {
+            relay: self.instance.clone(),
+            mirror: id.0,
+        };
+        let name = &self.loggers[logger].name;
+        info!(
+            mirror = id.0,
+            logger = name,
+            primary = info.primary_system,
+            "mirror opened"
+        );
+        if let Some(handle) = &self.loggers[logger].embedded {
+            handle.open(key.clone(), info);
+        }
+        let mirror = Mirror {
+            key,
+            logger,
+            pairs: FxHashMap::default(),
+            streams: FxHashMap::default(),
+        };
+        self.open.insert(id, mirror);
+    }
+
+    /// Tells the logger what has changed about the call.
+    pub(super) fn update(&self, id: MirrorId, info: CallInfo) {
+        if let Some(mirror) = self.open.get(&id)
+            && let Some(handle) = &self.loggers[mirror.logger].embedded
+        {
+            handle.open(mirror.key.clone(), info);
+        }
+    }
+
+    /// Copies a stream to the mirror's logger; if it is copied already, only what the logger
+    /// knows of it changes.
+    pub(super) fn attach(
+        &mut self,
+        id: MirrorId,
+        stream: StreamId,
+        info: StreamInfo,
+        sockets: &mut Sockets,
+    ) {
+        let Some(mirror) = self.open.get_mut(&id) else {
+            return;
+        };
+        let logger = &mut self.loggers[mirror.logger];
+        if mirror.streams.contains_key(&stream) {
+            if let Some(handle) = &logger.embedded {
+                handle.update_stream(&mirror.key, info);
+            }
+            return;
+        }
+        let pair_at = pair_key(&info);
+        let Some(target) = take_port(mirror, logger, pair_at, &info) else {
+            warn!(
+                mirror = id.0,
+                logger = logger.name,
+                "no port left: a stream is not mirrored"
+            );
+            return;
+        };
+        mirror.streams.insert(stream, pair_at);
+        self.copies.entry(stream).or_default().push((id, target));
+        sockets.mirror(stream, self.targets(stream));
+    }
+
+    /// Stops copying a stream.
+    pub(super) fn detach(&mut self, id: MirrorId, stream: StreamId, sockets: &mut Sockets) {
+        let Some(mirror) = self.open.get_mut(&id) else {
+            return;
+        };
+        let Some(pair_at) = mirror.streams.remove(&stream) else {
+            return;
+        };
+        if let Some(copies) = self.copies.get_mut(&stream) {
+            copies.retain(|(of, _)| *of != id);
+            if copies.is_empty() {
+                self.copies.remove(&stream);
+            }
+        }
+        let logger = &mut self.loggers[mirror.logger];
+        if let Some(handle) = &logger.embedded {
+            handle.detach(&mirror.key, stream.0);
+        }
+        give_back(mirror, logger, pair_at);
+        sockets.mirror(stream, self.targets(stream));
+    }
+
+    /// Ends a mirror; the logger closes its recording.
+    pub(super) fn close(&mut self, id: MirrorId, sockets: &mut Sockets) {
+        let Some(mirror) = self.open.get(&id) else {
+            return;
+        };
+        let mut streams: Vec<StreamId> = mirror.streams.keys().copied().collect();
+        streams.sort_unstable();
+        for stream in streams {
+            self.detach(id, stream, sockets);
+        }
+        if let Some(mirror) = self.open.remove(&id)
+            && let Some(handle) = &self.loggers[mirror.logger].embedded
+        {
+            handle.close(&mirror.key);
+        }
+    }
+
+    /// Mirrors that are open.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The loggers with what they have to do.
+    pub(super) fn loggers(&self) -> Vec<metrics::Logger> {
+        let mut loggers: Vec<metrics::Logger> = self
+            .loggers
+            .iter()
+            .map(|logger| metrics::Logger {
+                name: logger.name.clone(),
+                mirrors: 0,
+                free_pairs: logger.ports.free_pairs() as u64,
+            })
+            .collect();
+        #[expect(clippy::iter_over_hash_type, reason = "a count has no order")]
+        for mirror in self.open.values() {
+            loggers[mirror.logger].mirrors += 1;
+        }
+        loggers
+    }
+
+    /// The embedded logger.
+    pub(super) fn embedded(&self) -> Option<&Handle> {
+        self.loggers
+            .iter()
+            .find_map(|logger| logger.embedded.as_ref())
+    }
+
+    /// The logger that a mirror goes to.
+    pub(super) fn logger_of(&self, id: MirrorId) -> Option<&str> {
+        self.open
+            .get(&id)
+            .map(|mirror| self.loggers[mirror.logger].name.as_str())
+    }
+
+    fn targets(&self, stream: StreamId) -> Vec<SocketAddr> {
+        let copies = self.copies.get(&stream);
+        copies.map_or_else(Vec::new, |copies| {
+            copies.iter().map(|(_, to)| *to).collect()
+        })
+    }
+}
+
+/// Finds the stream a port at the logger and makes the logger listen there. An embedded logger
+/// may find that another program has the port: then the next pair is tried, a few times.
+fn take_port(
+    mirror: &mut Mirror,
+    logger: &mut Logger,
+    pair_at: SocketAddr,
+    info: &StreamInfo,
+) -> Option<SocketAddr> {
+    for _ in 0..PORT_TRIES {
+        let pair = match mirror.pairs.get(&pair_at) {
+            Some((pair, _)) => *pair,
+            None => logger.ports.take()?,
+        };
+        let target = logger.ports.target(pair, info)?;
+        let bound = match &logger.embedded {
+            Some(handle) => handle.attach(&mirror.key, info.clone(), target.port()),
+            None => Ok(target),
+        };
+        match bound {
+            Ok(target) => {
+                mirror.pairs.entry(pair_at).or_insert((pair, 0)).1 += 1;
+                return Some(target);
+            }
+            Err(error) => {
+                warn!(logger = logger.name, %error, "port not usable, trying another");
+                if mirror.pairs.contains_key(&pair_at) {
+                    return None;
+                }
+                logger.ports.give_back(pair);
+            }
+        }
+    }
+    None
+}
+
+fn give_back(mirror: &mut Mirror, logger: &mut Logger, pair_at: SocketAddr) {
+    let Some((pair, users)) = mirror.pairs.get_mut(&pair_at) else {
+        return;
+    };
+    *users -= 1;
+    if *users == 0 {
+        logger.ports.give_back(*pair);
+        mirror.pairs.remove(&pair_at);
+    }
+}
+
+const PORT_TRIES: usize = 16;

@@ -1,0 +1,240 @@
+//! A running relay: everything that `homeward run` starts, and stops again in order.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, mpsc as sync_mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use crossbeam::channel::Receiver;
+use tokio::sync::watch;
+use tracing::info;
+
+use super::control::{self, Mailbox};
+use super::door::Door;
+use super::engine::{Engine, Figures};
+use super::metrics;
+use super::servers::Servers;
+use super::setup;
+use crate::config::Config;
+use crate::logger::fault::Faults;
+use crate::logger::service::{Recording, Service};
+use crate::plane::latency::Latencies;
+use crate::store::registry::Store;
+use crate::sys::clock::Clock;
+
+/// A relay that runs, with an embedded logger if one is configured.
+#[derive(Debug)]
+pub struct Relay {
+    ng: Vec<SocketAddr>,
+    http: Vec<SocketAddr>,
+    door: Door,
+    mailbox: Mailbox,
+    recordings: Option<Receiver<Recording>>,
+    stop: watch::Sender<bool>,
+    control: JoinHandle<Result<()>>,
+}
+
+/// What the control thread says when it is up.
+struct Up {
+    ng: Vec<SocketAddr>,
+    http: Vec<SocketAddr>,
+    door: Door,
+    mailbox: Mailbox,
+    recordings: Option<Receiver<Recording>>,
+}
+
+impl Relay {
+    /// Starts everything; when this returns, requests are answered.
+    ///
+    /// # Errors
+    /// Whatever could not be opened, bound or started, named.
+    pub fn start(config: &Config) -> Result<Self> {
+        Self::start_with(config, Faults::default())
+    }
+
+    /// The same with faults on the way to the embedded logger, for demonstrations and tests.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(config: &Config, faults: Faults) -> Result<Self> {
+        let (stop, stopping) = watch::channel(false);
+        let (tell, told) = sync_mpsc::channel();
+        let config = config.clone();
+        let control = std::thread::Builder::new()
+            .name("control".into())
+            .spawn(move || control_thread(&config, faults, stopping, &tell))
+            .context("cannot start the control thread")?;
+        match told.recv() {
+            Ok(Up {
+                ng,
+                http,
+                door,
+                mailbox,
+                recordings,
+            }) => Ok(Self {
+                ng,
+                http,
+                door,
+                mailbox,
+                recordings,
+                stop,
+                control,
+            }),
+            Err(_) => match control.join() {
+                Ok(Ok(())) => Err(anyhow!("the control thread ended at once")),
+                Ok(Err(error)) => Err(error),
+                Err(_) => Err(anyhow!("the control thread panicked")),
+            },
+        }
+    }
+
+    /// Addresses on which NG requests are taken.
+    pub fn ng(&self) -> &[SocketAddr] {
+        &self.ng
+    }
+
+    /// Addresses on which HTTP requests are taken.
+    pub fn http(&self) -> &[SocketAddr] {
+        &self.http
+    }
+
+    /// The way in for hooks.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// Recordings as they are closed, if the logger is embedded.
+    pub fn recordings(&self) -> Option<&Receiver<Recording>> {
+        self.recordings.as_ref()
+    }
+
+    /// Figures of the engine; zeros if it stops.
+    pub fn figures(&self) -> Figures {
+        self.mailbox
+            .with_blocking(|engine| engine.figures())
+            .unwrap_or_default()
+    }
+
+    /// Media sockets that are open.
+    pub fn open_streams(&self) -> u64 {
+        self.figures().streams
+    }
+
+    /// Latencies of all packets forwarded since the last call, in nanoseconds, from the kernel's
+    /// receipt to handing back for sending; `None` if the relay stops.
+    pub fn latencies(&self) -> Option<Latencies> {
+        self.with_engine(|engine| engine.plane().take_latencies(PATIENCE).ok())
+            .flatten()
+    }
+
+    /// Runs a job in the control loop and waits for it; `None` if the relay stops.
+    pub fn with_engine<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Engine) -> T + Send + 'static,
+    ) -> Option<T> {
+        self.mailbox.with_blocking(job).ok()
+    }
+
+    /// Ends all calls, closes their recordings, and stops.
+    ///
+    /// # Errors
+    /// What went wrong while it ran or stopped.
+    pub fn stop(self) -> Result<()> {
+        // Nobody listens only if the thread has ended, and then join tells why.
+        let _ = self.stop.send(true);
+        self.control
+            .join()
+            .map_err(|_| anyhow!("the control thread panicked"))?
+    }
+}
+
+/// Runs a relay until SIGTERM or SIGINT.
+///
+/// # Errors
+/// As [`Relay::start`] and [`Relay::stop`].
+pub fn run_until_signal(config: &Config) -> Result<()> {
+    let relay = Relay::start(config)?;
+    let waiting = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    waiting.block_on(super::signals::terminate())?;
+    info!("stopping: ending calls and closing recordings");
+    relay.stop()
+}
+
+/// Runs the logger alone until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What could not be opened or bound, and what went wrong at the end.
+pub fn run_logger_until_signal(config: &Config) -> Result<()> {
+    let service = Service::start(setup::logger_settings(config, true), Clock::start())?;
+    let (first, last) = config.archive.ports;
+    info!(address = %config.archive.bind, first, last, "media is taken as plain RTP");
+    let waiting = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    waiting.block_on(super::signals::terminate())?;
+    info!("stopping: closing recordings");
+    service.stop();
+    Ok(())
+}
+
+fn control_thread(
+    config: &Config,
+    faults: Faults,
+    stopping: watch::Receiver<bool>,
+    tell: &sync_mpsc::Sender<Up>,
+) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let clock = Clock::start();
+        let logger = setup::logger(config, clock, faults)?;
+        let (store, loaded) = setup::store(config, clock)?;
+        let engine = setup::engine(config, clock, logger.as_ref(), loaded)?;
+        let recordings = logger.as_ref().map(|logger| logger.recordings());
+        let outcome = serve(config, clock, engine, store, recordings, stopping, tell).await;
+        if let Some(logger) = logger {
+            logger.stop();
+        }
+        outcome
+    })
+}
+
+/// Everything is open: serve until told to stop.
+async fn serve(
+    config: &Config,
+    clock: Clock,
+    engine: Engine,
+    store: Store,
+    recordings: Option<Receiver<Recording>>,
+    stopping: watch::Receiver<bool>,
+    tell: &sync_mpsc::Sender<Up>,
+) -> Result<()> {
+    let (mailbox, messages) = control::mailbox();
+    let door = Door::new(mailbox.clone(), Arc::new(store));
+    let servers = Servers::bind(config, door.clone(), clock).await?;
+    let (ng, http) = (servers.ng(), servers.http());
+    for address in &http {
+        info!(%address, "listening for HTTP");
+    }
+    let (protected, open) = metrics::routes(&mailbox, servers.ng_counters(), stopping.clone());
+    let up = Up {
+        ng,
+        http,
+        door: door.clone(),
+        mailbox,
+        recordings,
+    };
+    // Whoever started the thread waits for this.
+    drop(tell.send(up));
+    let serving = tokio::spawn(servers.run(door, protected, open, stopping.clone()));
+    let outcome = control::run(engine, messages, stopping).await;
+    outcome.context("the control loop failed")?;
+    serving.await.context("a server failed")
+}
+
+/// How long a worker may take to hand over its latencies.
+const PATIENCE: Duration = Duration::from_millis(500);

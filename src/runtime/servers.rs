@@ -1,0 +1,107 @@
+//! The doors of the relay: NG over UDP and HTTP, bound before anything is promised.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::hook::Control;
+use crate::hook::http::server::{self, Limits};
+use crate::hook::http::{self, Settings, Token};
+use crate::hook::ng::allow::AllowList;
+use crate::hook::ng::counters::Counters;
+use crate::hook::ng::udp;
+use crate::sys::clock::Clock;
+
+/// Servers that are bound and have not begun to serve.
+#[derive(Debug)]
+pub(super) struct Servers<C> {
+    ng: udp::Server<C>,
+    http: Vec<TcpListener>,
+    settings: Settings,
+    limits: Limits,
+}
+
+impl<C: Control> Servers<C> {
+    /// Binds all addresses of the configuration.
+    pub(super) async fn bind(config: &Config, control: C, clock: Clock) -> Result<Self> {
+        let wanted = udp::Config {
+            listen: config.ng.udp.clone(),
+            allow: AllowList::only(config.ng.allow.iter().copied()),
+            ..udp::Config::default()
+        };
+        let ng = udp::Server::bind(wanted, control, Arc::new(move || clock.now()))?;
+        let mut http = Vec::new();
+        for address in &config.http.listen {
+            let listener = TcpListener::bind(address).await;
+            http.push(
+                listener.with_context(|| format!("http.listen: cannot listen on {address}"))?,
+            );
+        }
+        let token = config
+            .http
+            .token()
+            .map_err(|text| anyhow!("http.token_file: {text}"))?;
+        let settings = Settings {
+            token: token.map(|token| Token::new(&token)),
+            ..Settings::default()
+        };
+        let limits = Limits {
+            connections: config.http.max_connections,
+            ..Limits::default()
+        };
+        Ok(Self {
+            ng,
+            http,
+            settings,
+            limits,
+        })
+    }
+
+    /// Addresses of the NG sockets.
+    pub(super) fn ng(&self) -> Vec<SocketAddr> {
+        self.ng.local_addrs().to_vec()
+    }
+
+    /// Addresses of the HTTP sockets.
+    pub(super) fn http(&self) -> Vec<SocketAddr> {
+        self.http
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
+    }
+
+    /// What the NG server counts.
+    pub(super) fn ng_counters(&self) -> Arc<Counters> {
+        self.ng.counters()
+    }
+
+    /// Serves until told to stop, and drains. `protected` and `open` are further HTTP routes,
+    /// behind the token and for everybody.
+    pub(super) async fn run(
+        self,
+        control: C,
+        protected: Router,
+        open: Router,
+        stopping: watch::Receiver<bool>,
+    ) {
+        let app = http::app(control, &self.settings, protected, open);
+        let mut running = JoinSet::new();
+        for listener in self.http {
+            let stopped = until(stopping.clone());
+            running.spawn(server::serve(listener, app.clone(), self.limits, stopped));
+        }
+        running.spawn(self.ng.run(until(stopping)));
+        while running.join_next().await.is_some() {}
+    }
+}
+
+async fn until(mut stopping: watch::Receiver<bool>) {
+    // An error means that whoever could tell us to go on is gone.
+    drop(stopping.wait_for(|stop| *stop).await);
+}

@@ -1,0 +1,164 @@
+//! From the configuration to the parts: what each of them is given.
+
+use anyhow::{Context, Result};
+
+use super::engine::Engine;
+use super::mirrors::{Logger as MirrorLogger, Mirrors};
+use super::sockets::Sockets;
+use crate::config::{self, Config, Transport};
+use crate::logger::fault::Faults;
+use crate::logger::service::{Options, Service, Settings as LoggerSettings};
+use crate::migration::registry::Registry;
+use crate::mirror::rtp::PortBook;
+use crate::plane::{self, Plane};
+use crate::session::core::{Core, Interface, LocalAddress, Settings as CoreSettings};
+use crate::session::options::Learning;
+use crate::store::registry::{Loaded, Store};
+use crate::sys::clock::Clock;
+use crate::sys::rlimit;
+
+/// The embedded logger, if one is configured.
+pub(super) fn logger(config: &Config, clock: Clock, faults: Faults) -> Result<Option<Service>> {
+    let embedded = config
+        .loggers
+        .iter()
+        .any(|logger| logger.transport == Transport::Embedded);
+    if !embedded {
+        return Ok(None);
+    }
+    let options = Options {
+        faults,
+        ..Options::default()
+    };
+    let service = Service::start_with(logger_settings(config, false), clock, options)?;
+    Ok(Some(service))
+}
+
+/// Settings of a logger: one that is embedded binds its ports as they are needed.
+pub(super) fn logger_settings(config: &Config, alone: bool) -> LoggerSettings {
+    let archive = &config.archive;
+    LoggerSettings {
+        dir: archive.dir.clone(),
+        bind: archive.bind,
+        ports: archive.ports,
+        relays: if alone {
+            archive.relays.clone()
+        } else {
+            vec![archive.bind]
+        },
+        bind_all: alone,
+        close_grace: archive.close_grace,
+        block_bytes: archive.block_bytes,
+        block_age: archive.block_age,
+        segment_bytes: archive.segment_bytes,
+    }
+}
+
+/// The store in the data directory.
+pub(super) fn store(config: &Config, clock: Clock) -> Result<(Store, Loaded)> {
+    let dir = &config.relay.data_dir;
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("cannot make the data directory {}", dir.display()))?;
+    Ok(Store::open(dir, ENDED_MIGRATIONS, clock.now())?)
+}
+
+/// The engine, with the registry that the store has kept.
+pub(super) fn engine(
+    config: &Config,
+    clock: Clock,
+    logger: Option<&Service>,
+    loaded: Loaded,
+) -> Result<Engine> {
+    // Without more descriptors calls are refused one by one, with the reason; so this may fail.
+    drop(rlimit::raise_nofile(DESCRIPTORS));
+    let settings = plane::Settings {
+        workers: config.relay.workers,
+        ..plane::Settings::new(clock)
+    };
+    let plane = Plane::start(&settings).context("cannot start the data plane")?;
+    let instance = format!("{:016x}", rand::random::<u64>());
+    let core = Core::new(core_settings(config, instance.clone()));
+    let sockets = Sockets::new(plane, None);
+    let mirrors = Mirrors::new(instance, mirror_loggers(config, logger));
+    let registry = registry(config, loaded, clock);
+    Ok(Engine::new(
+        core,
+        sockets,
+        mirrors,
+        registry,
+        config.agreements.clone(),
+        clock,
+    ))
+}
+
+fn registry(config: &Config, loaded: Loaded, clock: Clock) -> Registry {
+    let mut registry = Registry::default();
+    let others = config
+        .agreements
+        .iter()
+        .map(|agreement| agreement.primary.clone());
+    registry.know_systems(config.relay.system.clone(), others.collect());
+    registry.load(loaded.records, loaded.next_id, clock.now());
+    registry
+}
+
+fn mirror_loggers(config: &Config, embedded: Option<&Service>) -> Vec<MirrorLogger> {
+    let archive = &config.archive;
+    config
+        .loggers
+        .iter()
+        .map(|logger| match &logger.transport {
+            Transport::Embedded => MirrorLogger {
+                name: logger.name.clone(),
+                ports: PortBook::new(vec![archive.bind], archive.ports),
+                embedded: embedded.map(Service::handle),
+            },
+            Transport::Rtp { addresses, ports } => MirrorLogger {
+                name: logger.name.clone(),
+                ports: PortBook::new(addresses.clone(), *ports),
+                embedded: None,
+            },
+        })
+        .collect()
+}
+
+fn core_settings(config: &Config, instance: String) -> CoreSettings {
+    let relay = &config.relay;
+    CoreSettings {
+        system: relay.system.to_string(),
+        interfaces: config.interfaces.iter().map(interface).collect(),
+        max_calls: relay.max_calls,
+        media_timeout: relay.media_timeout,
+        silent_timeout: relay.silent_timeout,
+        offer_timeout: relay.offer_timeout,
+        final_timeout: relay.final_timeout,
+        delete_delay: relay.delete_delay,
+        port_linger: relay.port_linger,
+        learning: match relay.learning {
+            config::Learning::Off => Learning::Off,
+            config::Learning::Immediate => Learning::Immediate,
+            config::Learning::Delayed => Learning::Delayed,
+            config::Learning::Heuristic => Learning::Heuristic,
+        },
+        strict_source: relay.strict_source,
+        instance,
+        ended_kept: relay.ended_calls,
+    }
+}
+
+fn interface(wanted: &config::Interface) -> Interface {
+    let address = |of: &config::Address| LocalAddress {
+        bind: of.bind,
+        advertised: of.advertised,
+    };
+    Interface {
+        name: wanted.name.clone(),
+        addresses: wanted.addresses.iter().map(address).collect(),
+        ports: wanted.ports,
+    }
+}
+
+/// Ended migrations that are read at start, for lists and explanations.
+const ENDED_MIGRATIONS: usize = 10_000;
+/// Four sockets a call, and some thousands of calls.
+const DESCRIPTORS: u64 = 1_048_576;

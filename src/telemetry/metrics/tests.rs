@@ -1,0 +1,98 @@
+use super::*;
+
+#[test]
+fn every_metric_has_its_meaning_and_unit() {
+    let snapshot = Snapshot {
+        calls: Calls {
+            open: 3,
+            started: 9,
+            ended: vec![("deleted", 5), ("media-timeout", 1)],
+            duration: Duration::from_millis(1_500),
+            ..Calls::default()
+        },
+        media: Media {
+            octets: 1_720,
+            drops: vec![("stranger", 2)],
+            ..Media::default()
+        },
+        workers: vec![Worker {
+            index: 1,
+            datagrams: 77,
+            ..Worker::default()
+        }],
+        latency: Latency {
+            quantiles: vec![
+                (0.5, Duration::from_micros(20)),
+                (0.999, Duration::from_micros(50)),
+            ],
+            count: 100,
+        },
+        ports: vec![Ports {
+            interface: "core".into(),
+            address: "192.0.2.5".parse().unwrap(),
+            used: 4,
+            size: 10_001,
+        }],
+        requests: vec![Requests {
+            protocol: "ng",
+            command: "offer",
+            good: 8,
+            refused: 1,
+        }],
+        loggers: vec![Logger {
+            name: "hq".into(),
+            mirrors: 2,
+            free_pairs: 50,
+        }],
+        archive: Some(Archive {
+            packets: vec![("stored", 48)],
+            ..Archive::default()
+        }),
+        migrations: 6,
+    };
+    let text = snapshot.render().unwrap();
+    for line in [
+        "homeward_calls 3",
+        "homeward_calls_started_total 9",
+        "homeward_calls_ended_total{reason=\"media-timeout\"} 1",
+        "homeward_calls_duration_seconds_total 1.5",
+        "homeward_received_bytes_total 1720",
+        "homeward_packets_dropped_total{reason=\"stranger\"} 2",
+        "homeward_worker_datagrams_total{worker=\"1\"} 77",
+        "homeward_latency_seconds{quantile=\"0.999\"} 0.00005",
+        "homeward_ports_size{interface=\"core\",address=\"192.0.2.5\"} 10001",
+        "homeward_requests_total{protocol=\"ng\",command=\"offer\",result=\"refused\"} 1",
+        "homeward_logger_free_pairs{logger=\"hq\"} 50",
+        "homeward_archive_packets_total{outcome=\"stored\"} 48",
+        "homeward_migrations 6",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line} is not in\n{text}"
+        );
+    }
+    let helps = text
+        .lines()
+        .filter(|line| line.starts_with("# HELP"))
+        .count();
+    let types = text
+        .lines()
+        .filter(|line| line.starts_with("# TYPE"))
+        .count();
+    assert_eq!(helps, types);
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn names_are_not_defined_twice() {
+    let text = Snapshot::default().render().unwrap();
+    let mut names: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all);
+    assert!(all > 25, "{text}");
+}

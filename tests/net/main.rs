@@ -1,0 +1,9 @@
+//! The relay through its public doors: NG and HTTP on real sockets, media on real sockets, a
+//! logger with real files. One relay a test, in this process.
+
+mod bad_input;
+mod carried;
+mod commands;
+mod harness;
+mod limits;
+mod mirrored;
