@@ -35,7 +35,6 @@ const PLAN: Plan = Plan {
 };
 
 #[test]
-#[ignore = "homeward run does not carry calls yet"]
 fn a_migrated_caller_is_heard_and_recorded() {
     let name = "a_migrated_caller_is_heard_and_recorded";
     if can_run(name, PLAN) {
@@ -48,7 +47,6 @@ fn a_migrated_caller_is_heard_and_recorded() {
 }
 
 #[test]
-#[ignore = "homeward run does not carry calls yet"]
 fn a_call_between_ipv4_and_ipv6_is_heard_and_recorded() {
     let name = "a_call_between_ipv4_and_ipv6_is_heard_and_recorded";
     let plan = Plan {
@@ -65,7 +63,6 @@ fn a_call_between_ipv4_and_ipv6_is_heard_and_recorded() {
 }
 
 #[test]
-#[ignore = "homeward run does not carry calls yet"]
 fn a_call_that_is_held_and_resumed_is_one_whole_recording() {
     let name = "a_call_that_is_held_and_resumed_is_one_whole_recording";
     let plan = Plan { hold: true, ..PLAN };
@@ -79,7 +76,6 @@ fn a_call_that_is_held_and_resumed_is_one_whole_recording() {
 }
 
 #[test]
-#[ignore = "homeward run does not carry calls yet"]
 fn a_caller_who_has_not_migrated_is_heard_and_not_recorded() {
     let name = "a_caller_who_has_not_migrated_is_heard_and_not_recorded";
     let plan = Plan {

@@ -304,7 +304,7 @@ fn rtpengine(ports: Ports) -> Command {
             "--foreground",
             "--log-stderr",
         ])
-        .args(["--log-level=6", "--delete-delay=0", "--num-threads=2"])
+        .args(["--log-level=6", "--delete-delay=0", "--num-threads=1"])
         .arg("--interface=127.0.0.1")
         .arg(format!("--listen-ng=127.0.0.1:{}", ports.ng()))
         .args([format!("--port-min={first}"), format!("--port-max={last}")]);

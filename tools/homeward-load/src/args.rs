@@ -60,13 +60,13 @@ pub(crate) struct Calls {
     /// Interfaces of the relay towards callers and called parties
     #[arg(long, value_name = "A,B", value_parser = direction)]
     pub(crate) direction: Option<[String; 2]>,
-    /// Another NG key for each offer and answer; <n> in it is the number of the call
+    /// Another NG key for each offer and answer; `<n>` in it is the number of the call
     #[arg(long = "key", value_name = "KEY=VALUE", value_parser = key)]
     pub(crate) keys: Vec<(String, String)>,
     /// Another NG flag for each offer and answer
     #[arg(long = "flag", value_name = "FLAG")]
     pub(crate) flags: Vec<String>,
-    /// MC service ID of the callers, <n> being the number of the call: short for the keys
+    /// MC service ID of the callers, `<n>` being the number of the call: short for the keys
     /// mc-service=mcptt, mc-session-type=private and mc-calling-id=ID
     #[arg(long, value_name = "ID")]
     pub(crate) context: Option<String>,
