@@ -36,19 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("admin", &["session", "telemetry"]),
     ("traffic", &["wire", "sys"]),
     ("config", &["migration", "wire"]),
-    (
-        "cli",
-        &[
-            "config",
-            "runtime",
-            "traffic",
-            "logger",
-            "admin",
-            "telemetry",
-            "sys",
-            "wire",
-        ],
-    ),
+    ("cli", &["*"]),
     ("runtime", &["*"]),
     // Documentation only.
     ("manual", &[]),
