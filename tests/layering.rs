@@ -37,8 +37,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("traffic", &["wire", "sys"]),
     ("config", &["migration", "wire"]),
     (
+        // The demo stands in for signalling: it knows migrations and asks as hooks do.
         "cli",
         &[
+            "hook",
+            "migration",
             "config",
             "runtime",
             "traffic",
