@@ -73,7 +73,7 @@ impl Recorder {
             if let Err(error) = &read {
                 return Err(io::Error::new(error.kind(), error.to_string()));
             }
-            writer?.finish(self.shared.clock.now())
+            writer?.finish()
         });
         jobs.iter().cloned().zip(results).collect()
     }

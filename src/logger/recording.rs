@@ -183,7 +183,7 @@ impl RecordingWriter {
     }
 
     /// Writes what is held, makes the file durable and gives it its name.
-    pub(super) fn finish(mut self, _now: Timestamp) -> io::Result<Finished> {
+    pub(super) fn finish(mut self) -> io::Result<Finished> {
         while !self.held.is_empty() {
             self.write_next()?;
         }

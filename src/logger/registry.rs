@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::service::MirrorKey;
+use crate::sys::sockopt;
 use crate::wire::block::{Event, StreamInfo};
 use crate::wire::time::Timestamp;
 
@@ -88,12 +89,12 @@ pub(super) fn bind(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
         Type::DGRAM,
         Some(Protocol::UDP),
     )?;
-    // The system cuts it to its limit (net.core.rmem_max); a smaller buffer is no error.
-    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    // Without privilege the system cuts it to its limit (net.core.rmem_max); that is no error.
+    let _ = sockopt::force_receive_buffer(&socket, RECEIVE_BUFFER);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
 
 /// Wanted size of a socket's receive buffer, in octets.
-const RECEIVE_BUFFER: usize = 1 << 20;
+const RECEIVE_BUFFER: u32 = 1 << 20;

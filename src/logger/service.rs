@@ -246,6 +246,7 @@ pub(super) struct Shared {
     pub(super) bind_all: bool,
     pub(super) registry: Mutex<Registry>,
     pub(super) waker: Waker,
+    pub(super) pending: AtomicBool,
     pub(super) stopping: AtomicBool,
     pub(super) abandoned: AtomicBool,
 }
@@ -265,8 +266,21 @@ impl Shared {
         self.abandoned.load(Ordering::Acquire)
     }
 
+    /// Whether there are commands that the receiver has not taken.
+    pub(super) fn pending(&self) -> bool {
+        self.pending.load(Ordering::Acquire)
+    }
+
+    /// The commands that have come since.
+    pub(super) fn take_commands(&self) -> Vec<Command> {
+        let mut registry = self.registry();
+        self.pending.store(false, Ordering::Release);
+        std::mem::take(&mut registry.commands)
+    }
+
     fn command(&self, mut registry: MutexGuard<'_, Registry>, command: Command) {
         registry.commands.push(command);
+        self.pending.store(true, Ordering::Release);
         drop(registry);
         self.waker.wake();
     }

@@ -13,7 +13,7 @@ use crossbeam::channel::bounded;
 use super::archive::{Layout, Place, SegmentWriter, scan};
 use super::catalog::{self, Catalog, Summary};
 use super::fault::Injector;
-use super::intake::Turns;
+use super::intake::Watch;
 use super::receiver::{Parts, Receiver};
 use super::recorder::Recorder;
 use super::recording;
@@ -34,7 +34,10 @@ pub(super) fn start(
     let layout = Arc::new(Layout::prepare(&settings.dir)?);
     let counters = Counters::default();
     let (catalog, next_segment) = recover(&layout, &counters, &clock, &settings.dir)?;
-    let (intake, waker) = Turns::new();
+    let watch = Watch::new().map_err(|cause| LoggerError::Archive {
+        dir: settings.dir.clone(),
+        reason: format!("no packets can be waited for: {cause}"),
+    })?;
     let registry = bind_all(&settings)?;
     let shared = Arc::new(Shared {
         clock,
@@ -44,7 +47,8 @@ pub(super) fn start(
         close_grace: settings.close_grace,
         bind_all: settings.bind_all,
         registry: Mutex::new(registry),
-        waker,
+        waker: watch.waker(),
+        pending: AtomicBool::new(true),
         stopping: AtomicBool::new(false),
         abandoned: AtomicBool::new(false),
     });
@@ -59,9 +63,9 @@ pub(super) fn start(
     let (side, made) = bounded(JOBS);
     let (notices, recordings) = bounded(NOTICES);
 
-    let receiver = Receiver::new(Parts {
+    let parts = Parts {
         shared: Arc::clone(&shared),
-        intake: Box::new(intake),
+        watch,
         relays: settings.relays,
         bind: settings.bind,
         standalone: settings.bind_all,
@@ -69,7 +73,7 @@ pub(super) fn start(
         faults: Injector::new(options.faults),
         full,
         free,
-    });
+    };
     let builder = Builder::new(shared.epoch, 0, settings.block_bytes);
     let segments = SegmentWriter::new(Arc::clone(&layout), next_segment, settings.segment_bytes);
     let writer = Writer::new(
@@ -98,7 +102,7 @@ pub(super) fn start(
     };
     // A service that is dropped half-way ends the threads that it has.
     let threads = [
-        spawn("log-receive", move || receiver.run()),
+        spawn("log-receive", move || Receiver::new(parts).run()),
         spawn("log-write", move || writer.run(inputs)),
         spawn("log-catalog", move || {
             catalog::run(catalog, &for_catalog, &reported, jobs);

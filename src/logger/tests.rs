@@ -562,7 +562,7 @@ fn handles_outlive_the_service_harmlessly() {
 }
 
 #[test]
-fn a_full_disk_loses_declared_packets_and_heals() {
+fn a_full_disk_is_waited_out() {
     let dir = tempfile::tempdir().unwrap();
     let disk = dir.path().join("disk");
     fs::create_dir(&disk).unwrap();

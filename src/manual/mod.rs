@@ -1,5 +1,7 @@
 //! The manual: long-form documentation, one page a topic.
 //!
+//! - [`block_format`]: mirrored packets and events as octets.
+//! - [`logger`]: what becomes of what is mirrored: archive, index, recordings.
 //! - [`architecture`]: the parts, who owns what, and the way of a packet.
 //! - [`configuration`]: every key of the file, and its default.
 //! - [`control`]: how a SIP proxy drives the relay and tells it who is calling.
@@ -9,9 +11,11 @@
 //! - [`operations`]: what to look at when a call is silent or is not recorded.
 
 pub mod architecture;
+pub mod block_format;
 pub mod configuration;
 pub mod control;
 pub mod http;
 pub mod load;
+pub mod logger;
 pub mod migration;
 pub mod operations;

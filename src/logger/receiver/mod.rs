@@ -13,7 +13,7 @@ use crossbeam::channel::{Receiver as Channel, Sender};
 use rustc_hash::FxHashMap;
 
 use super::fault::Injector;
-use super::intake::{Arrival, Intake};
+use super::intake::{Arrival, Intake, Received, Watch};
 use super::registry::{Attached, Command};
 use super::service::Shared;
 use super::writer::Batch;
@@ -29,7 +29,7 @@ use stray::Stray;
 
 /// The receiver.
 pub(super) struct Receiver {
-    intake: Box<dyn Intake>,
+    intake: Intake,
     state: State,
 }
 
@@ -42,7 +42,7 @@ struct State {
     standalone: bool,
     silence: Duration,
     bind: IpAddr,
-    ports: FxHashMap<u16, Option<Live>>,
+    ports: FxHashMap<u16, Slot>,
     due: BTreeMap<(Timestamp, u64), Due>,
     next_due: u64,
     strays: BTreeMap<u16, Stray>,
@@ -50,6 +50,15 @@ struct State {
     next_round: Timestamp,
     outbox: Outbox,
     now: Timestamp,
+}
+
+/// A bound port.
+#[derive(Debug, Default)]
+struct Slot {
+    /// The stream that it belongs to.
+    live: Option<Live>,
+    /// The one before, for packets that were received before the given time and not read yet.
+    before: Option<(Timestamp, Live)>,
 }
 
 enum Due {
@@ -60,7 +69,7 @@ enum Due {
 /// What a receiver is made of.
 pub(super) struct Parts {
     pub(super) shared: Arc<Shared>,
-    pub(super) intake: Box<dyn Intake>,
+    pub(super) watch: Watch,
     pub(super) relays: Vec<IpAddr>,
     pub(super) bind: IpAddr,
     pub(super) standalone: bool,
@@ -75,7 +84,7 @@ impl Receiver {
         let now = parts.shared.clock.now();
         let relays = parts.relays.iter().map(IpAddr::to_canonical).collect();
         Self {
-            intake: parts.intake,
+            intake: Intake::new(parts.watch),
             state: State {
                 shared: parts.shared,
                 relays,
@@ -110,9 +119,7 @@ impl Receiver {
         }
         self.commands();
         for _ in 0..LAST_TURNS {
-            let before = self.state.shared.counters.received.value();
-            self.poll(Duration::ZERO);
-            if self.state.shared.counters.received.value() == before {
+            if self.poll(Duration::ZERO) == 0 {
                 break;
             }
         }
@@ -126,34 +133,47 @@ impl Receiver {
         self.due();
         self.state.round();
         self.poll(timeout);
-        self.state.outbox.hand_over();
+        self.state.outbox.offer();
     }
 
-    fn poll(&mut self, timeout: Duration) {
-        let state = &mut self.state;
-        let mut fresh = false;
-        let polled = self.intake.poll(timeout, &mut |arrival| {
-            if !fresh {
-                // The wait may have been long.
-                state.now = state.shared.clock.now();
-                fresh = true;
-            }
-            state.arrival(&arrival);
-        });
-        if let Err(error) = polled {
+    /// Takes what is there; gives how many datagrams that were.
+    fn poll(&mut self, timeout: Duration) -> usize {
+        let sockets = self.intake.wait(timeout).unwrap_or_else(|error| {
             tracing::error!(%error, "the logger cannot wait for packets");
+            0
+        });
+        let clock = self.state.shared.clock;
+        let mut total = 0;
+        for index in 0..sockets {
+            let Some(received) = self.intake.receive(index, &clock) else {
+                continue;
+            };
+            // What was attached before these packets were sent must be known before they are
+            // looked at.
+            if self.state.shared.pending() {
+                self.commands();
+            }
+            total += received.count;
+            self.state.now = clock.now();
+            self.state.dropped(&received);
+            for place in 0..received.count {
+                if let Some(arrival) = self.intake.arrival(&received, place) {
+                    self.state.arrival(&arrival);
+                }
+            }
         }
+        total
     }
 
     fn commands(&mut self) {
         if self.state.outbox.waiting.len() > MAX_WAITING {
             return;
         }
-        let commands = std::mem::take(&mut self.state.shared.registry().commands);
+        let commands = self.state.shared.take_commands();
         for command in commands {
             match command {
                 Command::Bind(port, socket) => match self.intake.add(port, socket) {
-                    Ok(()) => drop(self.state.ports.insert(port, None)),
+                    Ok(()) => drop(self.state.ports.insert(port, Slot::default())),
                     Err(error) => tracing::error!(%error, port, "a port cannot be watched"),
                 },
                 Command::Event(at, event) => self.state.outbox.event(at, *event),
@@ -228,20 +248,22 @@ impl State {
     }
 
     fn take(&mut self, arrival: &Arrival<'_>, bytes: &[u8]) {
-        let time = arrival.time.unwrap_or(self.now);
-        if self.standalone && matches!(self.ports.get(&arrival.port), Some(None)) {
+        let time = arrival.time;
+        let free = |slot: &Slot| slot.live.is_none() && slot.before.is_none();
+        if self.standalone && self.ports.get(&arrival.port).is_some_and(free) {
             self.stray(arrival);
         }
-        let Some(Some(live)) = self.ports.get_mut(&arrival.port) else {
+        self.pass_over(arrival.port, time);
+        let slot = self.ports.get_mut(&arrival.port);
+        let Some(live) = slot.and_then(|slot| match &mut slot.before {
+            Some((_, before)) => Some(before),
+            None => slot.live.as_mut(),
+        }) else {
             self.shared.counters.unattached.add(1);
             return;
         };
         self.shared.counters.received.add(1);
         self.shared.counters.octets.add(bytes.len() as u64);
-        if arrival.dropped > 0 {
-            live.kernel += u64::from(arrival.dropped);
-            self.shared.counters.kernel.add(u64::from(arrival.dropped));
-        }
         let index = live.next;
         live.next += 1;
         live.last = self.now;
@@ -253,27 +275,46 @@ impl State {
         *count += 1;
     }
 
-    /// A stream takes a port over.
-    fn assign(&mut self, at: Timestamp, port: u16, call: u64, id: u64, info: StreamInfo) {
-        if let Some(Some(live)) = self.ports.get(&port) {
-            let before = live.id;
-            self.finish(port, before);
+    /// Ends the stream that had the port before, once packets are later than its end.
+    fn pass_over(&mut self, port: u16, time: Timestamp) {
+        let before = self.ports.get(&port).and_then(|slot| slot.before.as_ref());
+        if let Some((until, live)) = before
+            && time >= *until
+        {
+            let id = live.id;
+            self.finish(port, id);
         }
+    }
+
+    /// Notes what the kernel has dropped at a socket.
+    fn dropped(&mut self, received: &Received) {
+        let slot = self.ports.get_mut(&received.port);
+        if let Some(live) = slot.and_then(|slot| slot.live.as_mut()) {
+            live.kernel += u64::from(received.dropped);
+            self.shared.counters.kernel.add(u64::from(received.dropped));
+        }
+    }
+
+    /// A stream takes a port over, with the packets that are received from this moment on.
+    fn assign(&mut self, at: Timestamp, port: u16, call: u64, id: u64, info: StreamInfo) {
+        self.pass_over(port, Timestamp::from_nanos(u64::MAX));
         if let Some(stray) = self.strays.get_mut(&(port & !1)) {
             stray.ports.retain(|at| *at != port);
         }
         self.outbox.event(at, Event::StreamOpen { call, id, info });
         if let Some(slot) = self.ports.get_mut(&port) {
-            *slot = Some(Live::new(id, at));
+            slot.before = slot.live.replace(Live::new(id, at)).map(|live| (at, live));
         }
     }
 
-    /// Ends a stream, if the port is still its own.
+    /// Ends a stream, if it still has its port.
     fn finish(&mut self, port: u16, id: u64) {
         let Some(slot) = self.ports.get_mut(&port) else {
             return;
         };
-        let Some(mut live) = slot.take_if(|live| live.id == id) else {
+        let before = slot.before.take_if(|(_, live)| live.id == id);
+        let ended = before.map(|(_, live)| live);
+        let Some(mut live) = ended.or_else(|| slot.live.take_if(|live| live.id == id)) else {
             return;
         };
         let packets = live.next;
@@ -310,10 +351,12 @@ impl State {
     }
 
     fn live_ports(&self) -> Vec<(u16, u64)> {
-        let live = self.ports.iter();
-        let mut ports: Vec<_> = live
-            .filter_map(|(port, live)| Some((*port, live.as_ref()?.id)))
-            .collect();
+        let streams = |(port, slot): (&u16, &Slot)| {
+            let before = slot.before.as_ref().map(|(_, live)| (*port, live.id));
+            let live = slot.live.as_ref().map(|live| (*port, live.id));
+            [before, live]
+        };
+        let mut ports: Vec<_> = self.ports.iter().flat_map(streams).flatten().collect();
         ports.sort_unstable();
         ports
     }
@@ -322,7 +365,8 @@ impl State {
     fn patience(&self) -> Duration {
         let next = self.due.first_key_value().map(|((at, _), _)| *at);
         let next = next.unwrap_or(self.next_round).min(self.next_round);
-        next.since(self.shared.clock.now()).min(IDLE)
+        let limit = if self.outbox.is_pending() { BUSY } else { IDLE };
+        next.since(self.shared.clock.now()).min(limit)
     }
 }
 
@@ -330,6 +374,8 @@ impl State {
 const ROUND: Duration = Duration::from_secs(1);
 /// Longest wait for packets in one go.
 const IDLE: Duration = Duration::from_millis(500);
+/// The same while a batch waits for the writer.
+const BUSY: Duration = Duration::from_millis(2);
 /// Events that wait for the writer before commands have to wait as well.
 const MAX_WAITING: usize = 65_536;
 /// Rounds over the sockets when the service stops.

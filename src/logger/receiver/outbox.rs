@@ -134,8 +134,25 @@ impl Outbox {
         true
     }
 
+    /// Gives the batch to the writer, if it has nothing else to do: while it is busy, batches fill
+    /// up, so that the pool lasts for as many octets as can be.
+    pub(super) fn offer(&mut self) {
+        if self.full.is_empty() {
+            self.hand_over();
+        }
+    }
+
+    /// Whether something waits to be handed over.
+    pub(super) fn is_pending(&self) -> bool {
+        let filled = self
+            .batch
+            .as_ref()
+            .is_some_and(|batch| !batch.items.is_empty());
+        filled || !self.waiting.is_empty()
+    }
+
     /// Gives the batch to the writer. There is room for all batches in the queue.
-    pub(super) fn hand_over(&mut self) {
+    fn hand_over(&mut self) {
         if !self.waiting.is_empty() {
             self.ready();
         }

@@ -32,8 +32,9 @@ impl State {
         let info = stream_info(id, local, arrival);
         self.outbox
             .event(self.now, Event::StreamOpen { call, id, info });
-        self.ports
-            .insert(arrival.port, Some(Live::new(id, self.now)));
+        if let Some(slot) = self.ports.get_mut(&arrival.port) {
+            slot.live = Some(Live::new(id, self.now));
+        }
     }
 
     fn begin_stray(&mut self, pair: u16) -> u64 {
@@ -67,11 +68,14 @@ impl State {
         self.next_round = now + ROUND.min(silence);
         let outbox = &mut self.outbox;
         if outbox.ready() {
-            let live = self.ports.values_mut().flatten();
+            let live = self
+                .ports
+                .values_mut()
+                .filter_map(|slot| slot.live.as_mut());
             live.for_each(|live| outbox.gaps(now, live));
         }
         let heard = |port: &u16| {
-            let live = self.ports.get(port).and_then(Option::as_ref);
+            let live = self.ports.get(port).and_then(|slot| slot.live.as_ref());
             live.is_some_and(|live| now.since(live.last) < silence)
         };
         let silent = self
@@ -89,7 +93,7 @@ impl State {
             return;
         };
         for port in ports {
-            let live = self.ports.get(&port).and_then(Option::as_ref);
+            let live = self.ports.get(&port).and_then(|slot| slot.live.as_ref());
             if let Some(id) = live.map(|live| live.id) {
                 self.finish(port, id);
             }

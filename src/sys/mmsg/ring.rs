@@ -20,12 +20,14 @@ pub struct PacketRing {
     _vectors: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
     metas: Vec<Meta>,
+    /// Octets of a buffer.
+    octets: usize,
 }
 
 /// A received datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
-    /// Its octets, at most [`BUFFER_OCTETS`].
+    /// Its octets, at most as many as a buffer has.
     pub bytes: &'a [u8],
     /// Where it came from.
     pub from: Address,
@@ -38,16 +40,22 @@ pub struct Datagram<'a> {
 }
 
 impl PacketRing {
-    /// `count` buffers.
+    /// `count` buffers of [`BUFFER_OCTETS`].
     pub fn new(count: usize) -> Self {
-        let mut memory = vec![0_u8; count * STRIDE];
+        Self::with_buffers(count, BUFFER_OCTETS)
+    }
+
+    /// `count` buffers of this size.
+    pub fn with_buffers(count: usize, octets: usize) -> Self {
+        let stride = octets + GAP;
+        let mut memory = vec![0_u8; count * stride];
         let mut names = vec![Address::NONE; count];
         let mut controls = vec![Control::default(); count];
         let base = memory.as_mut_ptr();
         let mut vectors: Vec<_> = (0..count)
             .map(|index| libc::iovec {
-                iov_base: base.wrapping_add(index * STRIDE).cast(),
-                iov_len: BUFFER_OCTETS,
+                iov_base: base.wrapping_add(index * stride).cast(),
+                iov_len: octets,
             })
             .collect();
         let headers = names
@@ -63,6 +71,7 @@ impl PacketRing {
             _vectors: vectors,
             headers,
             metas: vec![Meta::default(); count],
+            octets,
         }
     }
 
@@ -104,7 +113,7 @@ impl PacketRing {
     /// What buffer `index` holds. An index beyond the ring gives an empty datagram.
     pub fn datagram(&self, index: usize) -> Datagram<'_> {
         let meta = self.metas.get(index).copied().unwrap_or_default();
-        let start = index * STRIDE;
+        let start = index * (self.octets + GAP);
         Datagram {
             bytes: self.memory.get(start..start + meta.len).unwrap_or(&[]),
             from: meta.from,
@@ -121,7 +130,7 @@ impl PacketRing {
         self.metas[index] = Meta {
             len: usize::try_from(header.msg_len)
                 .unwrap_or(0)
-                .min(BUFFER_OCTETS),
+                .min(self.octets),
             from: self.names[index].cleaned(message.msg_namelen),
             truncated: message.msg_flags & libc::MSG_TRUNC != 0,
             notes: control::parse(&self.controls[index], message.msg_controllen),
@@ -165,6 +174,6 @@ struct Meta {
     notes: control::Notes,
 }
 
-/// One cache line more than a buffer, so that the starts of buffers do not share cache sets.
-const STRIDE: usize = BUFFER_OCTETS + 64;
+/// One cache line between buffers, so that their starts do not share cache sets.
+const GAP: usize = 64;
 const NAME_LEN: libc::socklen_t = 28;

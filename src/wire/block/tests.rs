@@ -257,3 +257,27 @@ proptest! {
         prop_assert!(Block::parse(&input).is_err());
     }
 }
+
+/// The example of the manual is what the builder makes and the reader reads.
+#[test]
+fn the_worked_example_of_the_manual_is_true() {
+    let page = include_str!("../../manual/block_format.rs");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("//! | `"));
+    let octets: Vec<u8> = rows
+        .flat_map(|row| row.split_once('`').unwrap().0.split(' '))
+        .map(|octet| u8::from_str_radix(octet, 16).unwrap())
+        .collect();
+    let mut builder = Builder::new(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10, 2, 4_096);
+    let time = Timestamp::from_nanos(1_000_000_000);
+    builder
+        .push_event(time, &Event::CallClose { call: 5 })
+        .unwrap();
+    builder
+        .push_packet(300, 0, time + std::time::Duration::from_nanos(64), b"ab")
+        .unwrap();
+    builder.push_packet(300, 1, time, b"c").unwrap();
+    builder.push_packet(300, 4, time, b"").unwrap();
+    let block = builder.seal(Vec::new()).unwrap().bytes;
+    let hex: Vec<_> = block.iter().map(|octet| format!("{octet:02x}")).collect();
+    assert_eq!(octets, block, "{}", hex.join(" "));
+}
