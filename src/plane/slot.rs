@@ -86,6 +86,14 @@ impl Slot {
         }
     }
 
+    /// Whether one of the loggers is not among these.
+    pub(super) fn loses_mirror(&self, targets: &[Address]) -> bool {
+        let mirrors = self.mirrors.iter().flat_map(|mirrors| mirrors.iter());
+        mirrors
+            .into_iter()
+            .any(|former| former.is_some() && !targets.contains(former))
+    }
+
     /// Copies go to these loggers; addresses to which nothing can be sent are left out.
     pub(super) fn mirror(&mut self, targets: impl Iterator<Item = Address>) {
         let mut mirrors = Mirrors::default();

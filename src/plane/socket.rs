@@ -56,11 +56,14 @@ pub(super) fn mirror(any: SocketAddr) -> io::Result<UdpSocket> {
         socket.set_only_v6(true)?;
     }
     sockopt::force_send_buffer(&socket, MIRROR_BUFFER)?;
+    // Ports for media usually lie below; an older kernel may take one of them.
+    let _ = sockopt::set_lowest_ephemeral_port(&socket, MIRROR_PORTS);
     socket.bind(&any.into())?;
     Ok(socket.into())
 }
 
 const MIRROR_BUFFER: u32 = 4 << 20;
+const MIRROR_PORTS: u16 = 60_000;
 
 #[cfg(test)]
 mod tests {
@@ -84,6 +87,18 @@ mod tests {
         let v6 = bind("[::]:0".parse().unwrap(), None, None).unwrap();
         let port = v6.local_addr().unwrap().port();
         bind(SocketAddr::from(([127, 0, 0, 1], port)), None, None).unwrap();
+    }
+
+    #[test]
+    fn mirrors_leave_the_ports_for_media_alone() {
+        for any in ["0.0.0.0:0", "[::]:0"] {
+            let socket = mirror(any.parse().unwrap()).unwrap();
+            assert_ne!(socket.local_addr().unwrap().port(), 0);
+            let probe = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+            if sockopt::set_lowest_ephemeral_port(&probe, MIRROR_PORTS).is_ok() {
+                assert!(socket.local_addr().unwrap().port() >= MIRROR_PORTS);
+            }
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ use super::mailbox::Mailbox;
 use super::metrics::WorkerMetrics;
 use super::outbox::{Copies, Forwards, forward_alone};
 use super::slot::{Slot, SlotIndex, SlotTable};
+use crate::sys::address::Address;
 use crate::sys::clock::Clock;
 use crate::sys::epoll::{Epoll, Ready};
 use crate::sys::mmsg::PacketRing;
@@ -270,9 +271,14 @@ impl Worker {
                 self.with_slot(slot, |slot| slot.configure(&flow));
             }
             Command::Mirror { slot, targets } => {
-                self.drain(slot, now);
-                let targets = targets.into_iter().map(Into::into);
-                self.with_slot(slot, |slot| slot.mirror(targets));
+                let targets: Vec<Address> = targets.into_iter().map(Into::into).collect();
+                let known = self.slots.slot(slot.0);
+                // Only one that is taken away: what the commands behind this one say about the
+                // way of a packet is not known yet.
+                if known.is_some_and(|slot| slot.loses_mirror(&targets)) {
+                    self.drain(slot, now);
+                }
+                self.with_slot(slot, |slot| slot.mirror(targets.into_iter()));
             }
             Command::Batch(commands) => {
                 for command in commands {

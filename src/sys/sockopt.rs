@@ -29,13 +29,29 @@ pub fn force_receive_buffer(socket: &impl AsFd, octets: u32) -> io::Result<()> {
     set(socket, libc::SO_RCVBUFFORCE, octets).or_else(|_| set(socket, libc::SO_RCVBUF, octets))
 }
 
+/// Lets the kernel choose the port of this socket from `low` up only, as far as its own range of
+/// ephemeral ports has such (`IP_LOCAL_PORT_RANGE`, Linux 6.3).
+pub fn set_lowest_ephemeral_port(socket: &impl AsFd, low: u16) -> io::Result<()> {
+    let range = (u32::from(u16::MAX) << 16 | u32::from(low)).cast_signed();
+    set_at(socket, libc::SOL_IP, IP_LOCAL_PORT_RANGE, range)
+}
+
 fn set(socket: &impl AsFd, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    set_at(socket, libc::SOL_SOCKET, option, value)
+}
+
+fn set_at(
+    socket: &impl AsFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: `value` is readable for the length given.
     check(unsafe {
         libc::setsockopt(
             fd,
-            libc::SOL_SOCKET,
+            level,
             option,
             (&raw const value).cast(),
             socklen_of::<libc::c_int>(),
@@ -43,6 +59,9 @@ fn set(socket: &impl AsFd, option: libc::c_int, value: libc::c_int) -> io::Resul
     })?;
     Ok(())
 }
+
+/// From linux/in.h; not in libc yet.
+const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
 
 #[cfg(test)]
 mod tests {

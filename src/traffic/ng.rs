@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::thread;
 use std::time::Duration;
 
 use super::plan::NG_TRIES;
@@ -106,11 +105,9 @@ impl NgClient {
                 Ok(len) if self.buffer[..len].starts_with(cookie) => return Ok(Some(len)),
                 Ok(_) => {}
                 Err(error) if is_timeout(&error) => return Ok(None),
+                // Nobody listens, yet: the time of this try runs on.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                    thread::park_timeout(left.min(BETWEEN_REFUSALS));
-                    return Ok(None);
-                }
                 Err(error) => return Err(error),
             }
         }
@@ -141,9 +138,6 @@ fn read_reply(payload: &[u8]) -> Result<Dict<'static>, NgError> {
         None => Err(NgError::BadReply("no result in it".to_owned())),
     }
 }
-
-/// Nobody listens: the next try comes sooner, but not at once.
-const BETWEEN_REFUSALS: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests {

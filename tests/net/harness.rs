@@ -99,7 +99,7 @@ on_logger_loss = "continue"
 
     /// An NG client of this relay.
     pub(crate) fn ng(&self) -> Ng {
-        Ng::to(self.relay.ng()[0])
+        Ng::to(self.relay.ng()[0], self.relay.http()[0])
     }
 
     /// Tells the relay over HTTP that sip:NAME@partner.example has migrated.
@@ -223,15 +223,17 @@ pub(crate) fn http(to: SocketAddr, method: &str, path: &str, body: &str) -> (u16
 pub(crate) struct Ng {
     socket: UdpSocket,
     to: SocketAddr,
+    /// Where to ask for explanations.
+    http: SocketAddr,
 }
 
 impl Ng {
-    fn to(to: SocketAddr) -> Self {
+    fn to(to: SocketAddr, http: SocketAddr) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
-        Self { socket, to }
+        Self { socket, to, http }
     }
 
     /// Sends raw bytes and does not wait.
@@ -430,6 +432,8 @@ pub(crate) struct Call {
     pub(crate) at_caller: SocketAddr,
     /// Where the callee sends.
     pub(crate) at_callee: SocketAddr,
+    /// Where the relay can be asked what became of a packet.
+    http: SocketAddr,
 }
 
 impl Call {
@@ -464,6 +468,7 @@ impl Call {
             callee,
             at_caller,
             at_callee,
+            http: ng.http,
         }
     }
 
@@ -471,13 +476,24 @@ impl Call {
     pub(crate) fn talk(&self, from: u16, to: u16) {
         for seq in from..to {
             self.caller.send(self.at_caller, seq);
-            let (bytes, source) = self.callee.receive();
-            assert_eq!(bytes, self.caller.packet(seq));
-            assert_eq!(source, self.at_callee);
+            self.arrives(&self.callee, &self.caller.packet(seq), self.at_callee);
             self.callee.send(self.at_callee, seq);
-            let (bytes, source) = self.caller.receive();
-            assert_eq!(bytes, self.callee.packet(seq));
-            assert_eq!(source, self.at_caller);
+            self.arrives(&self.caller, &self.callee.packet(seq), self.at_caller);
+        }
+    }
+
+    fn arrives(&self, at: &Party, packet: &[u8], from: SocketAddr) {
+        let mut buffer = [0; 2_048];
+        match at.rtp.recv_from(&mut buffer) {
+            Ok((count, source)) => {
+                assert_eq!(&buffer[..count], packet);
+                assert_eq!(source, from);
+            }
+            Err(error) => {
+                let path = format!("/v1/calls/{}/explain", self.id);
+                let (_, seen) = http(self.http, "GET", &path, "");
+                panic!("{error}: a packet did not arrive; the relay says {seen:#}");
+            }
         }
     }
 

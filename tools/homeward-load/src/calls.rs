@@ -1,11 +1,15 @@
 //! `homeward-load calls`.
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use homeward::traffic::recordings::{self, Found};
 use homeward::traffic::{self, Mode, Plan, PlanError, RunError};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Calls;
 use crate::print;
@@ -33,11 +37,8 @@ impl std::error::Error for BadUsage {}
 pub(crate) fn run(args: &Calls) -> anyhow::Result<bool> {
     let plan = plan(args);
     let bar = print::Bar::new(args.json);
-    let report = traffic::run(
-        &plan,
-        &mut |progress| bar.show(progress),
-        &AtomicBool::new(false),
-    );
+    let stop = stop_on_interrupt()?;
+    let report = traffic::run(&plan, &mut |progress| bar.show(progress), &stop);
     bar.clear();
     let report = report.map_err(usage)?;
     let found = match &args.recordings {
@@ -53,6 +54,28 @@ pub(crate) fn run(args: &Calls) -> anyhow::Result<bool> {
         print::text(&report, found.as_ref())?;
     }
     Ok(report.passed() && found.as_ref().is_none_or(Found::passed))
+}
+
+/// Set by the first interrupt from the keyboard: the calls are ended and reported on.
+fn stop_on_interrupt() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()?;
+    let mut interrupts = {
+        let _context = runtime.enter();
+        signal(SignalKind::interrupt())?
+    };
+    let flag = Arc::clone(&stop);
+    let wait = move || {
+        runtime.block_on(interrupts.recv());
+        flag.store(true, Ordering::Relaxed);
+    };
+    // Ends with the process.
+    thread::Builder::new()
+        .name("interrupt".to_owned())
+        .spawn(wait)?;
+    Ok(stop)
 }
 
 fn usage(error: RunError) -> anyhow::Error {

@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -49,7 +50,7 @@ impl Rtpengine {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
-        // The tool repeats its first request until the daemon listens; the log is only drained.
+        // The log is only drained.
         let mut log = BufReader::new(process.stderr.take().unwrap());
         std::thread::spawn(move || {
             let mut text = Vec::new();
@@ -59,7 +60,28 @@ impl Rtpengine {
             log.read_to_end(&mut text)
         });
         let ng = ng.to_string();
-        Some(Self { process, ng })
+        let relay = Self { process, ng };
+        relay.wait_for("ping", "pong");
+        Some(relay)
+    }
+
+    /// Asks the relay until its reply contains `text`.
+    fn wait_for(&self, command: &str, text: &str) {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let mut reply = [0; 2_048];
+        for attempt in 0..3_000 {
+            let request = format!("{attempt} d7:command4:{command}e");
+            socket.send_to(request.as_bytes(), &self.ng).unwrap();
+            let len = socket.recv(&mut reply).unwrap_or(0);
+            if String::from_utf8_lossy(&reply[..len]).contains(text) {
+                return;
+            }
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+        panic!("no {text} in the replies to {command}");
     }
 
     fn calls(&self, args: &[&str]) -> Output {
@@ -190,6 +212,32 @@ fn an_error_of_the_daemon_names_the_call() {
     assert_eq!(stderr(&output), expected);
     // The first call was taken down: its ports are free again.
     relay.calls_json(&["--calls", "1", "--seconds", "1"]);
+}
+
+#[test]
+fn an_interrupt_ends_the_calls_in_order() {
+    let test = "an_interrupt_ends_the_calls_in_order";
+    if !skip::programs(test, &["kill"]) {
+        return;
+    }
+    let Some(relay) = Rtpengine::start(test, &["127.0.0.1"], (22_200, 22_398)) else {
+        return;
+    };
+    let tool = Command::new(env!("CARGO_BIN_EXE_homeward-load"))
+        .args(["calls", "--ng", &relay.ng, "--seconds", "60", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    relay.wait_for("list", "load-");
+    let pid = tool.id().to_string();
+    let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(killed.success());
+    let output = tool.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["interrupted"], true);
+    assert_eq!(report["packets"]["lost"], 0);
+    assert_eq!(report["relay"]["calls"], 1);
 }
 
 #[test]
