@@ -36,22 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("admin", &["session", "telemetry"]),
     ("traffic", &["wire", "sys"]),
     ("config", &["migration", "wire"]),
-    (
-        // The demo stands in for signalling: it knows migrations and asks as hooks do.
-        "cli",
-        &[
-            "hook",
-            "migration",
-            "config",
-            "runtime",
-            "traffic",
-            "logger",
-            "admin",
-            "telemetry",
-            "sys",
-            "wire",
-        ],
-    ),
+    ("cli", &["*"]),
     ("runtime", &["*"]),
     // Documentation only.
     ("manual", &[]),

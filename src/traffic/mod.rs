@@ -9,7 +9,6 @@
 //! Homeward than `wire` and `sys`, or it would share their mistakes.
 
 pub mod check;
-pub mod demo_report;
 pub mod media;
 pub mod ng;
 pub mod plan;
