@@ -7,6 +7,8 @@ mod exchange;
 mod harness;
 mod life;
 mod losses;
+mod media;
+mod messages;
 mod mirrors;
 mod ports;
 mod simulation;
