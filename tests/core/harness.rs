@@ -10,7 +10,7 @@ use homeward::migration::identity::Service;
 use homeward::migration::registry::{NewRecord, Registry};
 use homeward::session::command::{Command, EndReason, Flow, Notice};
 use homeward::session::core::{Core, Event, Interface, LocalAddress, Settings, World};
-use homeward::session::host::{BindError, Host, StreamCounters};
+use homeward::session::host::{BindError, Host, Room, StreamCounters, Taken};
 use homeward::session::ids::{CallId, MirrorId, StreamId, Tag, WorkerIndex};
 use homeward::session::options::{Learning, Options};
 use homeward::session::reply::{CallView, Error, Explanation, Reply, Statistics};
@@ -32,6 +32,10 @@ pub(crate) struct Ground {
     pub(crate) loads: Vec<u64>,
     pub(crate) tos: BTreeSet<Option<u8>>,
     pub(crate) binds: usize,
+    /// Socket pairs that the loggers have room for; `None`: endless.
+    pub(crate) room: Option<usize>,
+    /// Mirrors that a logger has, with the pairs they have there.
+    pub(crate) taped: BTreeMap<MirrorId, (Taken, usize)>,
 }
 
 impl Host for Ground {
@@ -63,6 +67,30 @@ impl Host for Ground {
 
     fn worker_loads(&self) -> &[u64] {
         &self.loads
+    }
+
+    fn can_mirror(&self, mirrors: &[Room<'_>]) -> bool {
+        let pairs: usize = mirrors.iter().map(|room| room.pairs).sum();
+        self.room.is_none_or(|room| room >= pairs)
+    }
+
+    fn taken(&self, mirror: MirrorId) -> Option<Taken> {
+        self.taped.get(&mirror).map(|(taken, _)| taken.clone())
+    }
+}
+
+impl Ground {
+    /// The preferred logger takes a mirror if there is room for it.
+    fn take(&mut self, mirror: MirrorId, loggers: &[String], pairs: usize) {
+        if self.room.is_some_and(|room| room < pairs) {
+            return;
+        }
+        self.room = self.room.map(|room| room - pairs);
+        let taken = Taken {
+            logger: loggers[0].clone(),
+            streams: 0,
+        };
+        self.taped.insert(mirror, (taken, pairs));
     }
 }
 
@@ -210,8 +238,10 @@ impl Rig {
                 mirror,
                 call,
                 loggers,
+                pairs,
                 info,
             } => {
+                self.ground.take(mirror, &loggers, pairs);
                 let tape = Taped {
                     call,
                     loggers,
@@ -234,13 +264,22 @@ impl Rig {
                 );
                 let tape = self.mirrors.get_mut(&mirror).expect("opened before");
                 tape.streams.insert(stream, info);
+                if let Some((taken, _)) = self.ground.taped.get_mut(&mirror) {
+                    taken.streams = tape.streams.len();
+                }
             }
             Command::MirrorDetach { mirror, stream } => {
                 let tape = self.mirrors.get_mut(&mirror).unwrap();
                 assert!(tape.streams.remove(&stream).is_some());
+                if let Some((taken, _)) = self.ground.taped.get_mut(&mirror) {
+                    taken.streams = tape.streams.len();
+                }
             }
             Command::MirrorClose { mirror } => {
                 let tape = self.mirrors.remove(&mirror).unwrap();
+                if let Some((_, pairs)) = self.ground.taped.remove(&mirror) {
+                    self.ground.room = self.ground.room.map(|room| room + pairs);
+                }
                 assert!(
                     tape.streams.is_empty(),
                     "closed before its streams were detached"

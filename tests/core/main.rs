@@ -6,6 +6,7 @@
 mod exchange;
 mod harness;
 mod life;
+mod losses;
 mod mirrors;
 mod ports;
 mod simulation;

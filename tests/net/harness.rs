@@ -23,6 +23,10 @@ pub(crate) struct Setup {
     pub(crate) ports: u16,
     /// Limit of calls.
     pub(crate) max_calls: usize,
+    /// Ports of the archive.
+    pub(crate) archive_ports: u16,
+    /// What a call gets that no logger takes.
+    pub(crate) on_logger_loss: &'static str,
 }
 
 impl Default for Setup {
@@ -30,6 +34,8 @@ impl Default for Setup {
         Self {
             ports: 100,
             max_calls: 1_000,
+            archive_ports: 200,
+            on_logger_loss: "continue",
         }
     }
 }
@@ -43,7 +49,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let (first, last) = port_range(setup.ports);
         let (other_first, other_last) = port_range(setup.ports);
-        let (store_first, store_last) = port_range(200);
+        let (store_first, store_last) = port_range(setup.archive_ports);
         let config = format!(
             r#"
 [relay]
@@ -72,10 +78,11 @@ kind = "bilateral"
 services = ["mcptt"]
 mode = "duplicate"
 loggers = ["hq"]
-on_logger_loss = "continue"
+on_logger_loss = "{loss}"
 "#,
             data = dir.path().join("data").display(),
             max_calls = setup.max_calls,
+            loss = setup.on_logger_loss,
         );
         let mut config = homeward::config::check(&config)
             .unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{config}"));
