@@ -269,7 +269,7 @@ impl Ng {
         self.socket
             .set_read_timeout(Some(Duration::from_millis(200)))
             .unwrap();
-        let silent = self.socket.recv(&mut [0; 65_536]).is_err();
+        let silent = self.socket.recv(&mut [0; 2_048]).is_err();
         self.socket
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
@@ -397,7 +397,7 @@ fn socket_pair(address: IpAddr) -> (UdpSocket, UdpSocket) {
     for _ in 0..1_000 {
         let rtp = UdpSocket::bind((address, 0)).unwrap();
         let port = rtp.local_addr().unwrap().port();
-        if port % 2 != 0 {
+        if !port.is_multiple_of(2) {
             continue;
         }
         if let Ok(rtcp) = UdpSocket::bind((address, port + 1)) {
@@ -533,7 +533,7 @@ impl Recorded {
                     let name = names[packet.interface as usize].clone();
                     packets.push((name, datagram.payload.to_vec()));
                 }
-                _ => {}
+                Block::Other(_) | _ => {}
             }
         }
         Self { comments, packets }
