@@ -23,8 +23,15 @@ done
 
 work=$PWD/target/tests
 tools=$PWD/target/tools
+mkdir -p "$tools/bin" || exit 2
+# Two runs in one tree would overwrite each other's logs.
+exec 9>target/tests.lock
+if command -v flock >/dev/null 2>&1 && ! flock -n 9; then
+    echo "another run of tests/run.sh is under way here" >&2
+    exit 2
+fi
 rm -rf "$work"
-mkdir -p "$work" "$tools/bin" || exit 2
+mkdir -p "$work" || exit 2
 PATH=$tools/bin:$PATH:/usr/sbin:/sbin
 CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 HOMEWARD_SKIPS=$work/skips
@@ -46,7 +53,7 @@ run() {
     begun=$(date +%s)
     printf '\n== %s: %s\n' "$name" "$*"
     : >"$log"
-    timeout -k 10 "$limit" "$@" </dev/null >"$log" 2>&1 &
+    timeout -k 10 "$limit" "$@" </dev/null >"$log" 2>&1 9>&- &
     child=$!
     tail -n +1 -s 0.2 -f --pid="$child" "$log" 2>/dev/null
     wait "$child"

@@ -44,13 +44,19 @@ struct Stream {
     from: SocketAddr,
     to: SocketAddr,
     loss: Option<Loss>,
+    /// Latest time of a packet so far.
+    latest: Timestamp,
 }
 
 /// A packet that waits for those with an earlier time.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
-    time: Timestamp,
+    /// Place among the packets: its time, but never before a former packet of its stream. The
+    /// kernel may stamp the first packets of a host late, and a stream is in the order in which
+    /// its socket gave it.
+    place: Timestamp,
     order: u64,
+    time: Timestamp,
     interface: u32,
     index: u64,
     bytes: Vec<u8>,
@@ -122,16 +128,23 @@ impl RecordingWriter {
     pub(super) fn packet(&mut self, interface: u32, packet: &PacketFrame<'_>) -> io::Result<()> {
         self.newest = self.newest.max(packet.time);
         self.held_octets += packet.bytes.len();
+        let stream = usize::try_from(interface).ok();
+        let stream = stream.and_then(|at| self.streams.get_mut(at));
+        let place = stream.map_or(packet.time, |stream| {
+            stream.latest = stream.latest.max(packet.time);
+            stream.latest
+        });
         self.held.push(Reverse(Held {
-            time: packet.time,
+            place,
             order: self.order,
+            time: packet.time,
             interface,
             index: packet.index,
             bytes: packet.bytes.to_vec(),
         }));
         self.order += 1;
         while let Some(Reverse(next)) = self.held.peek() {
-            let certain = self.newest.since(next.time) > WINDOW;
+            let certain = self.newest.since(next.place) > WINDOW;
             if !certain && self.held_octets <= MAX_HELD {
                 break;
             }
@@ -248,6 +261,7 @@ impl Stream {
             from: from.unwrap_or_else(|| SocketAddr::new(nowhere, 0)),
             to: local,
             loss: (row.info.kind == StreamKind::Rtp).then(Loss::default),
+            latest: Timestamp::default(),
         }
     }
 }

@@ -121,7 +121,7 @@
 //! | `deny_session_types` | `[]` | `private`, `prearranged`, `chat`, `first-to-answer`, `ambient-listening`, `adhoc` |
 //! | `loggers` | all, as in the file | names, the preferred one first |
 //! | `mandatory` | `false` | signalling cannot stop the mirror |
-//! | `on_logger_loss` | `"continue"` | or `"refuse"` new calls; `"spool"` needs a trunk logger |
+//! | `on_logger_loss` | `"continue"` | the call goes on unmirrored; `"refuse"`: a new call is refused unless a logger has room for all of its media; `"spool"` needs a trunk logger |
 //! | `on_failed_migration` | `"reject"` | or `"serve"` |
 //!
 //! ## `[archive]`

@@ -47,6 +47,24 @@
 //! `homeward check FILE` names every mistake in a configuration at once, each with its key, and
 //! starts nothing. Exit status 2 means bad usage or configuration, 1 that the run itself failed.
 //!
+//! # Counters
+//!
+//! `GET /metrics` gives sums over all calls, each with its meaning in its `HELP` line; per call there
+//! are `explain` and NG `query`. `/healthz` says that the process answers, `/readyz` that it takes
+//! calls. Worth an alarm when they rise:
+//!
+//! | metric | meaning |
+//! | --- | --- |
+//! | `homeward_packets_mirror_dropped_total` | copies that could not be sent to a logger: recordings are not whole |
+//! | `homeward_packets_dropped_total{reason="socket-full"}` | the relay does not keep up |
+//! | `homeward_packets_dropped_total{reason="stranger"}` | wrong addresses in descriptions, or somebody tries ports |
+//! | `homeward_calls_one_way_total`, `homeward_calls_without_media_total` | calls in which one party, or both, were never heard |
+//! | `homeward_offers_rejected_total` | calls that were refused: out of ports, or too many |
+//! | `homeward_ports_used` beside `homeward_ports_size` | how near the ports are to their end |
+//! | `homeward_worker_commands_failed_total`, `homeward_worker_events_dropped_total` | should stay at zero |
+//!
+//! `homeward_latency_seconds` is of the packets since the last reading: let one collector read it.
+//!
 //! # Limits of the machine
 //!
 //! Each media of each leg takes two sockets, so that the limit of open files bounds the number of

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use smallvec::SmallVec;
 
-use super::agreement::{Agreement, Mode};
+use super::agreement::{Agreement, Mode, OnLoggerLoss};
 use super::context::CallContext;
 use super::identity::{McId, Service, SystemName};
 use super::record::{Record, RecordId};
@@ -66,6 +66,8 @@ pub struct MirrorRule {
     pub loggers: Vec<String>,
     /// Whether signalling may stop it.
     pub mandatory: bool,
+    /// What becomes of the call if no logger takes the mirror.
+    pub on_logger_loss: OnLoggerLoss,
 }
 
 impl Decision {
@@ -275,6 +277,7 @@ fn rule(record: &Record, agreement: &Agreement) -> MirrorRule {
         media: agreement.media.clone(),
         loggers: agreement.loggers.clone(),
         mandatory: agreement.mandatory,
+        on_logger_loss: agreement.on_logger_loss,
     }
 }
 

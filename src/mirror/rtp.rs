@@ -24,7 +24,7 @@ impl PortBook {
     /// All pairs of an even and an odd port within `first..=last` of a logger with these addresses
     /// (one of each family at most).
     pub fn new(addresses: Vec<IpAddr>, (first, last): (u16, u16)) -> Self {
-        let even = first.checked_add(first % 2).unwrap_or(u16::MAX);
+        let even = first.saturating_add(first % 2);
         let free = (even..last).step_by(2).collect();
         Self { addresses, free }
     }
@@ -47,7 +47,7 @@ impl PortBook {
             .addresses
             .iter()
             .find(same)
-            .or(self.addresses.first())?;
+            .or_else(|| self.addresses.first())?;
         Some(SocketAddr::new(*address, pair.port(info.kind)))
     }
 

@@ -37,7 +37,7 @@ pub enum Command {
     },
     /// All of these at once: no packet is looked at in between. What belongs together (the two
     /// directions of a call) goes into one batch, or its first packets would find half of it.
-    Batch(Vec<Command>),
+    Batch(Vec<Self>),
     /// Close the socket and empty the slot; answered by [`Event::Closed`]. What has arrived on it
     /// is carried first.
     Close {

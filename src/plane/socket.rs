@@ -56,6 +56,9 @@ pub(super) fn mirror(any: SocketAddr) -> io::Result<UdpSocket> {
         socket.set_only_v6(true)?;
     }
     sockopt::force_send_buffer(&socket, MIRROR_BUFFER)?;
+    // The kernel begins to stamp datagrams on arrival only a while after the first socket asked
+    // for it. This one asks early, and stays, so that no packet of a call comes before that.
+    let _ = sockopt::set_receive_timestamps(&socket);
     // Ports for media usually lie below; an older kernel may take one of them.
     let _ = sockopt::set_lowest_ephemeral_port(&socket, MIRROR_PORTS);
     socket.bind(&any.into())?;

@@ -1,11 +1,13 @@
 //! The loop of a worker. This file alone knows the order of the steps:
 //!
 //! 1. wait until sockets or control have something;
-//! 2. for each socket that is ready: receive a batch, decide on each datagram, gather copies for
+//! 2. carry out the commands that are there already, at most [`COMMANDS`], because packets may
+//!    have come on the strength of them;
+//! 3. for each socket that is ready: receive a batch, decide on each datagram, gather copies for
 //!    loggers, forward;
-//! 3. send the copies that are left, settle the latencies;
-//! 4. carry out commands, at most [`COMMANDS`] in a row;
-//! 5. report slots that were closed, again if there was no room before.
+//! 4. send the copies that are left, settle the latencies;
+//! 5. carry out the commands that woke the worker, with the same bound;
+//! 6. report slots that were closed, again if there was no room before.
 //!
 //! A socket gives one batch for each wake-up, so that none starves the others; what is left is
 //! reported ready again.

@@ -6,6 +6,7 @@ use tracing::{debug, info, warn};
 
 use super::mirrors::Mirrors;
 use super::sockets::{Sockets, Totals};
+use super::surroundings::Surroundings;
 use crate::logger::service::Handle;
 use crate::logger::stats::Stats;
 use crate::migration::agreement::Agreement;
@@ -13,8 +14,9 @@ use crate::migration::registry::Registry;
 use crate::plane;
 use crate::session::command::{Command, EndReason, Notice};
 use crate::session::core::{Core, Event, World};
+use crate::session::host::Room;
 use crate::session::ids::WorkerIndex;
-use crate::session::reply::{Error, Explanation, Reply, Statistics};
+use crate::session::reply::{Error, Reply, Statistics};
 use crate::session::request::Request;
 use crate::sys::clock::Clock;
 use crate::telemetry::metrics::Logger;
@@ -65,10 +67,14 @@ impl Engine {
             registry: &self.registry,
             agreements: &self.agreements,
         };
+        let mut host = Surroundings {
+            sockets: &mut self.sockets,
+            mirrors: &self.mirrors,
+        };
         let now = self.clock.now();
-        let reply = self.core.handle(request, &world, &mut self.sockets, now);
+        let reply = self.core.handle(request, &world, &mut host, now);
         self.carry_out();
-        reply.map(|reply| self.with_loggers(reply))
+        reply
     }
 
     /// Hands news to the core.
@@ -77,9 +83,12 @@ impl Engine {
             registry: &self.registry,
             agreements: &self.agreements,
         };
+        let mut host = Surroundings {
+            sockets: &mut self.sockets,
+            mirrors: &self.mirrors,
+        };
         let now = self.clock.now();
-        self.core
-            .handle_event(event, &world, &mut self.sockets, now);
+        self.core.handle_event(event, &world, &mut host, now);
         self.carry_out();
     }
 
@@ -198,9 +207,14 @@ impl Engine {
                     mirror,
                     call: _,
                     loggers,
+                    pairs,
                     info,
                 } => {
-                    self.mirrors.open(mirror, &loggers, info);
+                    let room = Room {
+                        loggers: &loggers,
+                        pairs,
+                    };
+                    self.mirrors.open(mirror, room, info);
                 }
                 Command::MirrorUpdate { mirror, info } => self.mirrors.update(mirror, info),
                 Command::MirrorAttach {
@@ -233,19 +247,6 @@ impl Engine {
                 warn!(%call, name, "unknown interface asked for, using the default");
             }
         }
-    }
-
-    /// The core does not know which logger took a mirror: that is filled in here.
-    fn with_loggers(&self, reply: Reply) -> Reply {
-        let Reply::Explained(mut explanation) = reply else {
-            return reply;
-        };
-        let Explanation { mirrors, .. } = &mut *explanation;
-        for mirror in mirrors {
-            let name = self.mirrors.logger_of(mirror.mirror);
-            mirror.logger = name.map(str::to_owned);
-        }
-        Reply::Explained(explanation)
     }
 }
 

@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 use super::sockets::Sockets;
 use crate::logger::service::{Handle, MirrorKey};
 use crate::mirror::rtp::{PortBook, PortPair, pair_key};
+use crate::session::host::{Room, Taken};
 use crate::session::ids::{MirrorId, StreamId};
 use crate::telemetry::metrics;
 use crate::wire::block::{CallInfo, StreamInfo};
@@ -42,6 +43,8 @@ pub(super) struct Logger {
 struct Mirror {
     key: MirrorKey,
     logger: usize,
+    /// Port pairs that no stream uses yet.
+    aside: Vec<PortPair>,
     /// Port pairs by the even local port of the streams that share them, with their users.
     pairs: FxHashMap<SocketAddr, (PortPair, u32)>,
     /// The streams, with the key of their pair.
@@ -60,18 +63,19 @@ impl Mirrors {
         }
     }
 
-    /// Opens a mirror at the first logger of the list that can take it.
-    pub(super) fn open(&mut self, id: MirrorId, wanted: &[String], info: CallInfo) {
-        let found = wanted.iter().find_map(|name| {
-            self.loggers
-                .iter()
-                .position(|logger| logger.name == *name && logger.ports.free_pairs() > 0)
+    /// Opens a mirror at the first logger of the list that has room for all of it, or else for
+    /// some of it. What it needs to begin with is set aside.
+    pub(super) fn open(&mut self, id: MirrorId, wanted: Room<'_>, info: CallInfo) {
+        let free = self.free_pairs();
+        let found = choose(&self.loggers, &free, wanted).or_else(|| {
+            let some = Room { pairs: 1, ..wanted };
+            choose(&self.loggers, &free, some)
         });
         let Some(logger) = found else {
             self.refused += 1;
             warn!(
                 call = info.call_id,
-                ?wanted,
+                wanted = ?wanted.loggers,
                 "no logger has ports left: not mirrored"
             );
             return;
@@ -90,9 +94,11 @@ impl Mirrors {
         if let Some(handle) = &self.loggers[logger].embedded {
             handle.open(key.clone(), info);
         }
+        let ports = &mut self.loggers[logger].ports;
         let mirror = Mirror {
             key,
             logger,
+            aside: (0..wanted.pairs).map_while(|_| ports.take()).collect(),
             pairs: FxHashMap::default(),
             streams: FxHashMap::default(),
         };
@@ -173,10 +179,14 @@ impl Mirrors {
         for stream in streams {
             self.detach(id, stream, sockets);
         }
-        if let Some(mirror) = self.open.remove(&id)
-            && let Some(handle) = &self.loggers[mirror.logger].embedded
-        {
-            handle.close(&mirror.key);
+        if let Some(mirror) = self.open.remove(&id) {
+            let logger = &mut self.loggers[mirror.logger];
+            for pair in mirror.aside {
+                logger.ports.give_back(pair);
+            }
+            if let Some(handle) = &logger.embedded {
+                handle.close(&mirror.key);
+            }
         }
     }
 
@@ -210,11 +220,30 @@ impl Mirrors {
             .find_map(|logger| logger.embedded.as_ref())
     }
 
-    /// The logger that a mirror goes to.
-    pub(super) fn logger_of(&self, id: MirrorId) -> Option<&str> {
-        self.open
-            .get(&id)
-            .map(|mirror| self.loggers[mirror.logger].name.as_str())
+    /// The logger that a mirror goes to, and how many of its streams.
+    pub(super) fn taken(&self, id: MirrorId) -> Option<Taken> {
+        self.open.get(&id).map(|mirror| Taken {
+            logger: self.loggers[mirror.logger].name.clone(),
+            streams: mirror.streams.len(),
+        })
+    }
+
+    /// Whether all of these mirrors could be opened, one after the other, with room for all that
+    /// they need.
+    pub(super) fn can_take(&self, mirrors: &[Room<'_>]) -> bool {
+        let mut free = self.free_pairs();
+        mirrors.iter().all(|wanted| {
+            let found = choose(&self.loggers, &free, *wanted);
+            if let Some(logger) = found {
+                free[logger] -= wanted.pairs;
+            }
+            found.is_some()
+        })
+    }
+
+    fn free_pairs(&self) -> Vec<usize> {
+        let free = |logger: &Logger| logger.ports.free_pairs();
+        self.loggers.iter().map(free).collect()
     }
 
     fn targets(&self, stream: StreamId) -> Vec<SocketAddr> {
@@ -223,6 +252,14 @@ impl Mirrors {
             copies.iter().map(|(_, to)| *to).collect()
         })
     }
+}
+
+/// The first logger in order of preference that has so many pairs among its `free` ones.
+fn choose(loggers: &[Logger], free: &[usize], wanted: Room<'_>) -> Option<usize> {
+    wanted.loggers.iter().find_map(|name| {
+        let at = loggers.iter().position(|logger| logger.name == *name)?;
+        (free[at] >= wanted.pairs).then_some(at)
+    })
 }
 
 /// Finds the stream a port at the logger and makes the logger listen there. An embedded logger
@@ -236,7 +273,7 @@ fn take_port(
     for _ in 0..PORT_TRIES {
         let pair = match mirror.pairs.get(&pair_at) {
             Some((pair, _)) => *pair,
-            None => logger.ports.take()?,
+            None => mirror.aside.pop().or_else(|| logger.ports.take())?,
         };
         let target = logger.ports.target(pair, info)?;
         let bound = match &logger.embedded {

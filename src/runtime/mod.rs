@@ -14,3 +14,4 @@ mod servers;
 mod setup;
 mod signals;
 pub mod sockets;
+mod surroundings;

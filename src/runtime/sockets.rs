@@ -14,7 +14,7 @@ use crate::plane::counters::Counters;
 use crate::plane::flow::{Expect, Flow, Learn, SlotId, Source};
 use crate::plane::{Plane, socket};
 use crate::session::command::{Flow as SessionFlow, SourcePolicy};
-use crate::session::host::{BindError, DROP_REASONS, Host, StreamCounters};
+use crate::session::host::{BindError, DROP_REASONS, StreamCounters};
 use crate::session::ids::{StreamId, WorkerIndex};
 use crate::session::options::Learning;
 use crate::wire::block::StreamKind;
@@ -307,8 +307,10 @@ impl Sockets {
     }
 }
 
-impl Host for Sockets {
-    fn bind(
+/// What the core asks of its sockets ([`crate::session::host::Host`]).
+impl Sockets {
+    /// Binds a socket for a stream.
+    pub(super) fn bind(
         &mut self,
         stream: StreamId,
         local: SocketAddr,
@@ -334,7 +336,8 @@ impl Host for Sockets {
         Ok(())
     }
 
-    fn counters(&self, stream: StreamId) -> StreamCounters {
+    /// The counters of a stream.
+    pub(super) fn counters(&self, stream: StreamId) -> StreamCounters {
         self.streams
             .get(&stream)
             .map_or_else(StreamCounters::default, |entry| {
@@ -361,7 +364,8 @@ impl Host for Sockets {
             })
     }
 
-    fn worker_loads(&self) -> &[u64] {
+    /// Streams of each worker.
+    pub(super) fn worker_loads(&self) -> &[u64] {
         &self.loads
     }
 }

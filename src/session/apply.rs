@@ -6,17 +6,18 @@
 use std::time::Duration;
 
 use super::call::Call;
-use super::command::{Command, EndReason, Notice};
+use super::command::{Command, EndReason, Flow, Notice};
 use super::core::{Core, World};
 use super::exchange::{self, Kind};
 use super::host::Host;
-use super::ids::WorkerIndex;
+use super::ids::{StreamId, WorkerIndex};
 use super::party::PartyId;
 use super::reply::{Error, Reply};
 use super::request::{Delete, Exchange};
 use super::sockets::{Opened, Sockets};
 use super::timers::Verdict;
 use super::{delete, explain, flows, rewrite, scope, timers, view};
+use crate::migration::agreement::{Agreement, OnLoggerLoss};
 use crate::wire::time::Timestamp;
 
 impl Core {
@@ -51,10 +52,13 @@ impl Core {
             opened: Vec::new(),
             spoilt: Vec::new(),
         };
-        let done = exchange::run(&mut draft, message, &session, kind, &mut sockets);
+        let mut done = exchange::run(&mut draft, message, &session, kind, &mut sockets);
         let (opened, spoilt) = (sockets.opened, sockets.spoilt);
         let spoilt = spoilt.into_iter().map(|stream| Command::Close { stream });
         self.queue.extend(spoilt);
+        if key.is_none() && done.is_ok() && self.lacks_logger(&mut draft, world, host, now) {
+            done = Err(Error::SessionLimit);
+        }
         match done {
             Ok(outcome) => {
                 let known = key.is_some();
@@ -101,6 +105,24 @@ impl Core {
         )))
     }
 
+    /// Whether a new call is to be refused because no logger takes what must be mirrored.
+    fn lacks_logger(
+        &self,
+        draft: &mut Call,
+        world: &World<'_>,
+        host: &dyn Host,
+        now: Timestamp,
+    ) -> bool {
+        let refuses = |agreement: &Agreement| agreement.on_logger_loss == OnLoggerLoss::Refuse;
+        if !world.agreements.iter().any(refuses) {
+            return false;
+        }
+        scope::decide_all(draft, world, now);
+        let flows = flows::of(draft);
+        let wanted = scope::wanted(draft, &flows, &self.settings, &self.ports);
+        scope::refused(&wanted, host)
+    }
+
     /// Takes a draft over: decides anew and queues all that follows from the difference.
     pub(super) fn commit(
         &mut self,
@@ -122,12 +144,13 @@ impl Core {
         let after = flows::of(&draft);
         flows::queue_changes(&before, &after, &mut self.queue);
         let wanted = scope::wanted(&draft, &after, &self.settings, &self.ports);
-        scope::detach(&mut draft, &wanted, &mut self.queue);
+        scope::detach(&mut draft, &wanted, host, &mut self.queue);
         let mut gone: Vec<Opened> = Vec::new();
         let kept = |pair: &Opened| flows::find(&after, pair.rtp).is_some();
         if let Some(old) = old {
             let pairs = old.sets().map(|(_, _, _, set)| Opened::of(set));
             gone.extend(pairs.filter(|pair| !kept(pair)));
+            sum_up(old, &mut draft, &after, host);
         }
         gone.extend(opened.iter().filter(|pair| !kept(pair)));
         gone.iter().for_each(|pair| self.close(pair));
@@ -303,5 +326,22 @@ impl Core {
         }
         let lasted = now.since(call.created).as_millis();
         totals.duration_total_ms += u64::try_from(lasted).unwrap_or(u64::MAX);
+    }
+}
+
+/// Adds what the sockets that close have counted to their legs. `after` are the streams that go
+/// on.
+fn sum_up(old: &Call, draft: &mut Call, after: &[(StreamId, Flow)], host: &dyn Host) {
+    for (leg, _, media, set) in old.sets() {
+        if flows::find(after, set.rtp).is_some() {
+            continue;
+        }
+        let Some(leg) = draft.index_of(leg.id) else {
+            continue;
+        };
+        let closed = draft.parties[leg].closed.get_or_insert_default();
+        for (half, stream) in set.halves() {
+            closed.add(flows::kind(media, half), &host.counters(stream));
+        }
     }
 }

@@ -29,6 +29,8 @@ pub enum Command {
         call: CallId,
         /// Names of the loggers that may take it, in order of preference.
         loggers: Vec<String>,
+        /// Socket pairs whose streams it has, or will have as soon as the call is answered.
+        pairs: usize,
         /// What the logger is told.
         info: CallInfo,
     },

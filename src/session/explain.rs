@@ -1,10 +1,12 @@
 //! Why a call is, or is not, mirrored (design section 2, promise 5).
 
 use super::call::Call;
-use super::host::{DROP_REASONS, Host};
+use super::flows;
+use super::host::Host;
+use super::media::PortSet;
 use super::party::Party;
 use super::reply::{Explanation, LegExplanation, MirrorExplanation, MirrorStream};
-use super::scope::Mirror;
+use super::scope::{Attached, Mirror};
 use crate::migration::decision::{Decision, Outcome};
 
 /// All that explains a call, as of now.
@@ -30,55 +32,56 @@ fn leg(party: &Party, host: &dyn Host) -> LegExplanation {
             (undecided, party.created)
         }
     };
-    let mut packets = 0;
-    let mut drops = [0_u64; DROP_REASONS.len()];
-    let sets = party.medias.iter().flat_map(|media| &media.sets);
-    for stream in sets.flat_map(|set| [set.rtp, set.rtcp]) {
-        let counters = host.counters(stream);
-        packets += counters.packets;
-        for (sum, dropped) in drops.iter_mut().zip(counters.drops) {
-            *sum += dropped;
+    let mut traffic = party.closed.as_deref().cloned().unwrap_or_default();
+    for media in &party.medias {
+        for (half, stream) in media.sets.iter().flat_map(PortSet::halves) {
+            traffic.add(flows::kind(media, half), &host.counters(stream));
         }
     }
-    let named = DROP_REASONS
-        .iter()
-        .zip(drops)
-        .filter(|(_, count)| *count > 0);
+    let drops = traffic.drops().filter(|(_, count)| *count > 0);
     LegExplanation {
         tag: party.tag.as_ref().map(ToString::to_string),
         role: party.role,
         decision,
         decided,
-        packets,
-        drops: named
-            .map(|(name, count)| ((*name).to_owned(), count))
+        packets: traffic.packets(),
+        drops: drops
+            .map(|(name, count)| (name.to_owned(), count))
             .collect(),
     }
 }
 
-/// Which of the loggers has taken the mirror is known to whoever carries out the commands; here
-/// stands the one preferred.
 fn mirror(mirror: &Mirror, host: &dyn Host) -> MirrorExplanation {
-    let logger = mirror.loggers.first().cloned();
-    let note = match logger {
-        Some(_) => mirror.info.reason.clone(),
-        None => format!("{}; the agreement names no logger", mirror.info.reason),
+    let taken = host.taken(mirror.id);
+    let wanted = mirror.attached.len();
+    let flaw = match &taken {
+        None if mirror.loggers.is_empty() => "; the agreement names no logger".to_owned(),
+        None => {
+            let names = mirror.loggers.join(", ");
+            format!("; no logger took it: no room at {names}")
+        }
+        Some(taken) if taken.streams < wanted => {
+            let missing = wanted - taken.streams;
+            format!("; for {missing} of its {wanted} streams the logger had no room")
+        }
+        Some(_) => String::new(),
     };
-    let stream = |attached: &super::scope::Attached| {
-        let counters = host.counters(attached.stream);
+    let stream = |attached: &Attached| {
+        let copies = attached.copies(host);
         MirrorStream {
             stream: attached.stream,
             media: attached.info.media,
             kind: attached.info.kind,
-            packets: counters.mirrored,
-            dropped: counters.mirror_dropped,
+            packets: copies.packets,
+            dropped: copies.dropped,
         }
     };
     MirrorExplanation {
         mirror: mirror.id,
         primary_system: mirror.primary.to_string(),
-        logger,
-        note,
+        logger: taken.map(|taken| taken.logger),
+        note: format!("{}{flaw}", mirror.info.reason),
         streams: mirror.attached.iter().map(stream).collect(),
+        detached: mirror.detached,
     }
 }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::ids::StreamId;
+use super::ids::{MirrorId, StreamId};
+use crate::wire::block::StreamKind;
 use crate::wire::time::Timestamp;
 
 /// The surroundings of the core. The runtime implements it with real sockets, tests with numbers.
@@ -24,6 +25,30 @@ pub trait Host {
 
     /// Load of each worker, any unit that compares; the core gives a new call to the least one.
     fn worker_loads(&self) -> &[u64];
+
+    /// Whether loggers can take all of these mirrors, besides those that are open.
+    fn can_mirror(&self, mirrors: &[Room<'_>]) -> bool;
+
+    /// What has become of a mirror that was opened; `None` if no logger took it.
+    fn taken(&self, mirror: MirrorId) -> Option<Taken>;
+}
+
+/// What a mirror needs at a logger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room<'a> {
+    /// Names of the loggers that may take it, in order of preference.
+    pub loggers: &'a [String],
+    /// Socket pairs whose streams it has, or will have as soon as the call is answered.
+    pub pairs: usize,
+}
+
+/// A mirror that a logger has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Name of the logger.
+    pub logger: String,
+    /// Streams that are copied there; fewer than were attached if ports ran out.
+    pub streams: usize,
 }
 
 /// Why a port could not be bound.
@@ -80,6 +105,78 @@ impl StreamCounters {
     /// Datagrams dropped for any reason.
     pub fn dropped(&self) -> u64 {
         self.drops.iter().sum()
+    }
+}
+
+/// Sums over streams: what was taken and what was dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Traffic {
+    /// RTP, and datagrams of media that are not RTP.
+    pub rtp: Sum,
+    /// RTCP. Of that on an RTP port only the packets are here, since only they are told apart.
+    pub rtcp: Sum,
+}
+
+/// Sums over streams of one kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Sum {
+    /// Datagrams taken.
+    pub packets: u64,
+    /// Their octets (UDP payload).
+    pub octets: u64,
+    /// Datagrams dropped, by reason, in the order of [`DROP_REASONS`].
+    pub drops: [u64; DROP_REASONS.len()],
+}
+
+impl Traffic {
+    /// Adds the counters of a stream of this kind.
+    pub fn add(&mut self, kind: StreamKind, counters: &StreamCounters) {
+        let (sum, rtcp_packets) = match kind {
+            StreamKind::Rtcp => (&mut self.rtcp, 0),
+            StreamKind::Rtp => (&mut self.rtp, counters.rtcp_packets.min(counters.packets)),
+            StreamKind::Datagram => (&mut self.rtp, 0),
+        };
+        sum.add(
+            counters.packets - rtcp_packets,
+            counters.octets,
+            &counters.drops,
+        );
+        self.rtcp.packets += rtcp_packets;
+    }
+
+    /// Adds the sums over other streams.
+    pub fn merge(&mut self, other: &Self) {
+        for (sum, more) in [(&mut self.rtp, &other.rtp), (&mut self.rtcp, &other.rtcp)] {
+            sum.add(more.packets, more.octets, &more.drops);
+        }
+    }
+
+    /// Datagrams taken.
+    pub const fn packets(&self) -> u64 {
+        self.rtp.packets + self.rtcp.packets
+    }
+
+    /// Datagrams dropped, with the reason, in the order of [`DROP_REASONS`].
+    pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let pairs = self.rtp.drops.iter().zip(self.rtcp.drops);
+        DROP_REASONS
+            .into_iter()
+            .zip(pairs.map(|(rtp, rtcp)| rtp + rtcp))
+    }
+}
+
+impl Sum {
+    /// Datagrams dropped for any reason.
+    pub fn dropped(&self) -> u64 {
+        self.drops.iter().sum()
+    }
+
+    fn add(&mut self, packets: u64, octets: u64, drops: &[u64; DROP_REASONS.len()]) {
+        self.packets += packets;
+        self.octets += octets;
+        for (sum, more) in self.drops.iter_mut().zip(drops) {
+            *sum += more;
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::command::SourcePolicy;
 use super::core::Settings;
+use super::host::Traffic;
 use super::ids::Tag;
 use super::media::Media;
 use super::options::{Learning, Options};
@@ -50,6 +51,8 @@ pub(super) struct Party {
     pub(super) delete_at: Option<Timestamp>,
     /// What was decided for it, and when; `None`: undecided, nothing was asked.
     pub(super) decided: Option<Box<(Decision, Timestamp)>>,
+    /// Sums over its sockets that are closed.
+    pub(super) closed: Option<Box<Traffic>>,
 }
 
 impl Party {
@@ -73,6 +76,7 @@ impl Party {
             source: SourcePolicy::Strict,
             delete_at: None,
             decided: None,
+            closed: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::host::StreamCounters;
+use super::host::{StreamCounters, Traffic};
 use super::ids::{CallId, MirrorId, StreamId};
 use crate::migration::context::CallContext;
 use crate::migration::decision::{Decision, LegRole};
@@ -80,7 +80,7 @@ pub struct CallView {
     pub metadata: Option<String>,
     /// Its legs, in the order they came.
     pub parties: Vec<PartyView>,
-    /// Whether any leg is being mirrored.
+    /// Whether a logger has any leg's mirror.
     pub mirrored: bool,
 }
 
@@ -103,6 +103,8 @@ pub struct PartyView {
     pub subscribers: Vec<usize>,
     /// Its media, by m-line.
     pub medias: Vec<MediaView>,
+    /// Sums over its sockets that are closed: other ports have taken over, or a peer has left.
+    pub closed: Traffic,
 }
 
 /// One media of a leg.
@@ -156,7 +158,7 @@ pub struct StreamView {
 pub struct Statistics {
     /// Calls that exist now.
     pub calls: u64,
-    /// Of them, calls with a mirror.
+    /// Of them, calls that are to be mirrored.
     pub mirrored_calls: u64,
     /// Calls ever made.
     pub calls_total: u64,
@@ -225,7 +227,7 @@ pub struct LegExplanation {
     pub decision: Decision,
     /// When it was made.
     pub decided: Timestamp,
-    /// Packets that came in on its sockets and were taken.
+    /// Packets that came in on its sockets, also those that are closed, and were taken.
     pub packets: u64,
     /// Packets dropped, by reason; only reasons that occurred.
     pub drops: Vec<(String, u64)>,
@@ -244,6 +246,17 @@ pub struct MirrorExplanation {
     pub note: String,
     /// Its streams.
     pub streams: Vec<MirrorStream>,
+    /// What was copied of streams that are not in it any more.
+    pub detached: Copies,
+}
+
+/// Copies of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Copies {
+    /// Packets copied.
+    pub packets: u64,
+    /// Copies that could not be sent.
+    pub dropped: u64,
 }
 
 /// One stream of a mirror.

@@ -12,15 +12,19 @@ use super::call::Call;
 use super::command::{Command, Flow};
 use super::core::{Settings, World};
 use super::flows;
-use super::host::Host;
+use super::host::{Host, Room};
 use super::ids::{MirrorId, StreamId};
 use super::media::{Half, Media, PortSet};
 use super::party::Party;
 use super::ports::Ports;
+use super::reply::Copies;
 use super::rewrite;
+use crate::migration::agreement::OnLoggerLoss;
 use crate::migration::decision::{LegRole, MirrorRule, Outcome, decide};
 use crate::migration::identity::SystemName;
-use crate::wire::block::{CallInfo, Codec, Direction, PartyInfo, StreamInfo, StreamKind};
+use crate::wire::block::{
+    CallInfo, Codec, Direction, MediaKind, PartyInfo, StreamInfo, StreamKind,
+};
 use crate::wire::time::Timestamp;
 
 /// A mirror as its logger has been told.
@@ -31,6 +35,8 @@ pub(super) struct Mirror {
     pub(super) loggers: Vec<String>,
     pub(super) info: CallInfo,
     pub(super) attached: Vec<Attached>,
+    /// Copied of streams that have been detached.
+    pub(super) detached: Copies,
 }
 
 /// A stream that is being copied.
@@ -40,6 +46,8 @@ pub(super) struct Attached {
     /// What the worker has reported.
     pub(super) learned: Option<SocketAddr>,
     pub(super) info: StreamInfo,
+    /// Copied of it before it was attached, for another mirror or an earlier time.
+    earlier: Copies,
 }
 
 /// A mirror as it ought to be.
@@ -47,6 +55,10 @@ pub(super) struct Attached {
 pub(super) struct Wanted {
     primary: SystemName,
     loggers: Vec<String>,
+    /// Socket pairs in its scope.
+    pairs: usize,
+    /// Whether the call is refused if no logger takes it.
+    refuse: bool,
     info: CallInfo,
     streams: Vec<(StreamId, StreamInfo)>,
 }
@@ -72,7 +84,8 @@ pub(super) fn decide_all(call: &mut Call, world: &World<'_>, now: Timestamp) {
     }
 }
 
-/// The mirrors that the decisions ask for; `flows` are the wanted states of the call's streams.
+/// The mirrors that the decisions ask for, those first that the call depends on; `flows` are the
+/// wanted states of the call's streams.
 pub(super) fn wanted(
     call: &Call,
     flows: &[(StreamId, Flow)],
@@ -85,12 +98,29 @@ pub(super) fn wanted(
             all.push(Wanted {
                 primary: rule.primary_system.clone(),
                 loggers: rule.loggers.clone(),
+                pairs: pairs(call, &rule.primary_system),
+                refuse: rule.on_logger_loss == OnLoggerLoss::Refuse,
                 info: call_info(call, rule, settings),
                 streams: streams(call, &rule.primary_system, flows, ports),
             });
         }
     }
+    all.sort_by_key(|wanted| !wanted.refuse);
     all
+}
+
+/// Whether a new call has to be refused, since an agreement wants that if no logger takes its
+/// mirror (design section 4).
+pub(super) fn refused(wanted: &[Wanted], host: &dyn Host) -> bool {
+    let needed: Vec<Room<'_>> = wanted
+        .iter()
+        .filter(|wanted| wanted.refuse)
+        .map(|wanted| Room {
+            loggers: &wanted.loggers,
+            pairs: wanted.pairs,
+        })
+        .collect();
+    !needed.is_empty() && !host.can_mirror(&needed)
 }
 
 fn rule_of(party: &Party) -> Option<&MirrorRule> {
@@ -104,6 +134,24 @@ fn rule_for<'a>(party: &'a Party, primary: &SystemName) -> Option<&'a MirrorRule
     rule_of(party).filter(|rule| rule.primary_system == *primary)
 }
 
+/// Whether media of this kind, from the leg or to it, goes to the primary.
+fn asks(leg: &Party, kind: MediaKind, primary: &SystemName) -> bool {
+    rule_for(leg, primary).is_some_and(|rule| rule.media.contains(&kind))
+}
+
+/// Socket pairs of which one leg is migrated, whether both ends are known yet or not.
+fn pairs(call: &Call, primary: &SystemName) -> usize {
+    let in_scope = |leg: &Party, set: &PortSet, kind| {
+        asks(leg, kind, primary)
+            || call
+                .party(set.peer)
+                .is_some_and(|peer| asks(peer, kind, primary))
+    };
+    call.sets()
+        .filter(|(leg, _, media, set)| in_scope(leg, set, media.kind))
+        .count()
+}
+
 fn streams(
     call: &Call,
     primary: &SystemName,
@@ -112,9 +160,7 @@ fn streams(
 ) -> Vec<(StreamId, StreamInfo)> {
     let mut found = Vec::new();
     for (party, index, media, set) in call.sets() {
-        let asked = |leg: &Party| {
-            rule_for(leg, primary).is_some_and(|rule| rule.media.contains(&media.kind))
-        };
+        let asked = |leg: &Party| asks(leg, media.kind, primary);
         let from_user = asked(party);
         let peer_asked = call.party(set.peer).is_some_and(asked);
         if !from_user && !peer_asked {
@@ -258,14 +304,23 @@ fn party_info(call: &Call, party: &Party, primary: &SystemName) -> PartyInfo {
 }
 
 /// Queues what ends: streams that are not wanted any more are detached.
-pub(super) fn detach(call: &mut Call, wanted: &[Wanted], queue: &mut VecDeque<Command>) {
+pub(super) fn detach(
+    call: &mut Call,
+    wanted: &[Wanted],
+    host: &dyn Host,
+    queue: &mut VecDeque<Command>,
+) {
     for mirror in &mut call.mirrors {
         let stays = wanted.iter().find(|wanted| mirror.is(wanted));
         let id = mirror.id;
+        let detached = &mut mirror.detached;
         mirror.attached.retain(|attached| {
             let stream = attached.stream;
             let keep = stays.is_some_and(|w| w.streams.iter().any(|(s, _)| *s == stream));
             if !keep {
+                let copies = attached.copies(host);
+                detached.packets += copies.packets;
+                detached.dropped += copies.dropped;
                 queue.push_back(Command::MirrorDetach { mirror: id, stream });
             }
             keep
@@ -298,11 +353,13 @@ pub(super) fn attach(
                 loggers: wanted.loggers.clone(),
                 info: wanted.info.clone(),
                 attached: Vec::new(),
+                detached: Copies::default(),
             });
             queue.push_back(Command::MirrorOpen {
                 mirror: MirrorId(*next_mirror),
                 call: call.id.clone(),
                 loggers: wanted.loggers,
+                pairs: wanted.pairs,
                 info: wanted.info.clone(),
             });
             call.mirrors.len() - 1
@@ -346,6 +403,7 @@ impl Mirror {
                 stream,
                 learned,
                 info: info.clone(),
+                earlier: copies(stream, host),
             }),
         }
         queue.push_back(Command::MirrorAttach {
@@ -375,5 +433,24 @@ impl Mirror {
             stream,
             info: attached.info.clone(),
         });
+    }
+}
+
+impl Attached {
+    /// What has been copied of the stream since it was attached.
+    pub(super) fn copies(&self, host: &dyn Host) -> Copies {
+        let all = copies(self.stream, host);
+        Copies {
+            packets: all.packets.saturating_sub(self.earlier.packets),
+            dropped: all.dropped.saturating_sub(self.earlier.dropped),
+        }
+    }
+}
+
+fn copies(stream: StreamId, host: &dyn Host) -> Copies {
+    let counters = host.counters(stream);
+    Copies {
+        packets: counters.mirrored,
+        dropped: counters.mirror_dropped,
     }
 }

@@ -53,7 +53,7 @@ fn shown(call: &Call, legs: &[&Party], ports: &Ports, host: &dyn Host) -> CallVi
             .zip(legs)
             .map(|(index, party)| party_view(party, index, &places, &figures, ports))
             .collect(),
-        mirrored: !call.mirrors.is_empty(),
+        mirrored: call.mirrors.iter().any(|m| host.taken(m.id).is_some()),
     }
 }
 
@@ -120,6 +120,7 @@ fn party_view(
         subscriptions: peers.clone(),
         subscribers: peers,
         medias: medias.collect(),
+        closed: party.closed.as_deref().cloned().unwrap_or_default(),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::wire::pcapng::{self, Block, Reader};
 /// What recordings hold of what was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Found {
-    /// Files that were read, in order of their names.
+    /// Recordings of these calls, in order of their names.
     pub files: Vec<PathBuf>,
     /// Packets that are stored as they were sent, each counted once.
     pub stored: u64,
@@ -48,7 +48,7 @@ impl Found {
     }
 }
 
-/// Reads every `*.pcapng` file below `dir` and compares. Recordings are written when calls end:
+/// Reads every `*.pcapng` file below `dir` and compares those of these calls. Recordings are written when calls end:
 /// until all packets are found, the directory is read again, up to `wait`.
 ///
 /// # Errors
@@ -99,10 +99,7 @@ pub fn check_named(
 pub fn check_files(files: &[PathBuf], expected: &[CallExpectation]) -> Found {
     let mut check = Check::new(expected);
     for file in files {
-        if let Err(error) = check.read(file) {
-            check.problem(|| format!("{}: {error}", file.display()));
-        }
-        check.found.files.push(file.clone());
+        check.file(file);
     }
     check.finish()
 }
@@ -118,6 +115,8 @@ struct StreamState<'a> {
 struct Check<'a> {
     streams: Vec<StreamState<'a>>,
     by_ssrc: HashMap<u32, usize>,
+    /// Packets of streams of these calls, right or wrong.
+    known: u64,
     found: Found,
 }
 
@@ -137,8 +136,26 @@ impl<'a> Check<'a> {
         Self {
             by_ssrc: ssrcs.enumerate().map(|(at, ssrc)| (ssrc, at)).collect(),
             streams,
+            known: 0,
             found: Found::default(),
         }
+    }
+
+    /// Reads one recording. One that holds RTP, and none of these calls, is of other calls (of an
+    /// earlier run into the same directory): it is left out, with all that it seemed to be wrong.
+    fn file(&mut self, path: &Path) {
+        let (unexpected, control) = (self.found.unexpected, self.found.control);
+        let (problems, known) = (self.found.problems.len(), self.known);
+        let outcome = self.read(path);
+        if self.known == known && self.found.unexpected > unexpected {
+            (self.found.unexpected, self.found.control) = (unexpected, control);
+            self.found.problems.truncate(problems);
+            return;
+        }
+        if let Err(error) = outcome {
+            self.problem(|| format!("{}: {error}", path.display()));
+        }
+        self.found.files.push(path.to_owned());
     }
 
     fn read(&mut self, path: &Path) -> Result<(), String> {
@@ -177,6 +194,7 @@ impl<'a> Check<'a> {
             self.problem(|| format!("{name}: unexpected SSRC {ssrc:#010x} sequence {sequence}"));
             return;
         };
+        self.known += 1;
         let (call, party) = (state.call, &state.call.parties[state.party]);
         let index = identify(party.stream(), datagram).filter(|index| *index < party.packets());
         let Some(index) = index else {
@@ -390,6 +408,23 @@ mod tests {
         assert!(!found.passed());
         let both = check(dir.path(), &expected, Duration::ZERO).unwrap();
         assert_eq!((both.missing, both.calls_without), (101, 1));
+    }
+
+    #[test]
+    fn recordings_of_other_calls_are_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut expected = expected(2);
+        let other = expected.split_off(1);
+        record(&dir.path().join("earlier.pcapng"), &all(&other[0]));
+        let none = check(dir.path(), &expected, Duration::ZERO).unwrap();
+        assert_eq!(
+            (none.files.len(), none.missing, none.unexpected),
+            (0, 100, 0)
+        );
+        record(&dir.path().join("now.pcapng"), &all(&expected[0]));
+        let found = check(dir.path(), &expected, Duration::ZERO).unwrap();
+        assert!(found.passed() && found.problems.is_empty(), "{found:?}");
+        assert_eq!(found.files, [dir.path().join("now.pcapng")]);
     }
 
     #[test]

@@ -470,7 +470,15 @@ fn branches_without_end_stay_bounded() {
         rig.offer(offer).unwrap();
     }
     assert!(rig.view("c1").unwrap().parties.len() <= 32);
-    let mut twin = exchange("c1", "a", Some("a"), &audio("192.0.2.1", 4000));
-    twin.to_tag = Some(Tag::from("a"));
-    rig.offer(twin).unwrap();
+}
+
+#[test]
+fn a_party_does_not_talk_to_itself() {
+    let mut rig = rig();
+    let sdp = audio("192.0.2.1", 4000);
+    let twin = |rig: &mut Rig| rig.offer(exchange("c1", "a", Some("a"), &sdp));
+    assert_eq!(twin(&mut rig), Err(Error::BadDialogue));
+    rig.offer(exchange("c1", "a", None, &sdp)).unwrap();
+    assert_eq!(twin(&mut rig), Err(Error::BadDialogue));
+    assert_eq!(rig.view("c1").unwrap().parties.len(), 2);
 }

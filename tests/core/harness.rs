@@ -4,19 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use homeward::migration::agreement::{Agreement, Kind, Mode, OnFailedMigration, OnLoggerLoss};
-use homeward::migration::context::CallContext;
+use homeward::migration::agreement::Agreement;
 use homeward::migration::identity::Service;
 use homeward::migration::registry::{NewRecord, Registry};
 use homeward::session::command::{Command, EndReason, Flow, Notice};
 use homeward::session::core::{Core, Event, Interface, LocalAddress, Settings, World};
-use homeward::session::host::{BindError, Host, StreamCounters};
-use homeward::session::ids::{CallId, MirrorId, StreamId, Tag, WorkerIndex};
-use homeward::session::options::{Learning, Options};
+use homeward::session::host::{BindError, Host, Room, StreamCounters, Taken};
+use homeward::session::ids::{CallId, MirrorId, StreamId, WorkerIndex};
+use homeward::session::options::Learning;
 use homeward::session::reply::{CallView, Error, Explanation, Reply, Statistics};
 use homeward::session::request::{Delete, Exchange, Query, Request};
-use homeward::wire::block::{CallInfo, MediaKind, StreamInfo, StreamKind};
+use homeward::wire::block::{CallInfo, StreamInfo, StreamKind};
 use homeward::wire::time::Timestamp;
+
+pub(crate) use crate::messages::{Sdp, agreement, audio, context, delete, exchange, head, mcptt};
 
 /// Sockets and counters that are only numbers.
 #[derive(Debug, Default)]
@@ -32,6 +33,10 @@ pub(crate) struct Ground {
     pub(crate) loads: Vec<u64>,
     pub(crate) tos: BTreeSet<Option<u8>>,
     pub(crate) binds: usize,
+    /// Socket pairs that the loggers have room for; `None`: endless.
+    pub(crate) room: Option<usize>,
+    /// Mirrors that a logger has, with the pairs they have there.
+    pub(crate) taped: BTreeMap<MirrorId, (Taken, usize)>,
 }
 
 impl Host for Ground {
@@ -63,6 +68,30 @@ impl Host for Ground {
 
     fn worker_loads(&self) -> &[u64] {
         &self.loads
+    }
+
+    fn can_mirror(&self, mirrors: &[Room<'_>]) -> bool {
+        let pairs: usize = mirrors.iter().map(|room| room.pairs).sum();
+        self.room.is_none_or(|room| room >= pairs)
+    }
+
+    fn taken(&self, mirror: MirrorId) -> Option<Taken> {
+        self.taped.get(&mirror).map(|(taken, _)| taken.clone())
+    }
+}
+
+impl Ground {
+    /// The preferred logger takes a mirror if there is room for it.
+    fn take(&mut self, mirror: MirrorId, loggers: &[String], pairs: usize) {
+        if self.room.is_some_and(|room| room < pairs) {
+            return;
+        }
+        self.room = self.room.map(|room| room - pairs);
+        let taken = Taken {
+            logger: loggers[0].clone(),
+            streams: 0,
+        };
+        self.taped.insert(mirror, (taken, pairs));
     }
 }
 
@@ -210,8 +239,10 @@ impl Rig {
                 mirror,
                 call,
                 loggers,
+                pairs,
                 info,
             } => {
+                self.ground.take(mirror, &loggers, pairs);
                 let tape = Taped {
                     call,
                     loggers,
@@ -234,13 +265,22 @@ impl Rig {
                 );
                 let tape = self.mirrors.get_mut(&mirror).expect("opened before");
                 tape.streams.insert(stream, info);
+                if let Some((taken, _)) = self.ground.taped.get_mut(&mirror) {
+                    taken.streams = tape.streams.len();
+                }
             }
             Command::MirrorDetach { mirror, stream } => {
                 let tape = self.mirrors.get_mut(&mirror).unwrap();
                 assert!(tape.streams.remove(&stream).is_some());
+                if let Some((taken, _)) = self.ground.taped.get_mut(&mirror) {
+                    taken.streams = tape.streams.len();
+                }
             }
             Command::MirrorClose { mirror } => {
                 let tape = self.mirrors.remove(&mirror).unwrap();
+                if let Some((_, pairs)) = self.ground.taped.remove(&mirror) {
+                    self.ground.room = self.ground.room.map(|room| room + pairs);
+                }
                 assert!(
                     tape.streams.is_empty(),
                     "closed before its streams were detached"
@@ -360,11 +400,16 @@ impl Rig {
 
     /// A user with this name has migrated from this system, and there is an agreement.
     pub(crate) fn migrate(&mut self, user: &str, system: &str) {
+        self.migrate_for(Service::Mcptt, user, system);
+    }
+
+    /// The same for another service.
+    pub(crate) fn migrate_for(&mut self, service: Service, user: &str, system: &str) {
         if self.agreements.iter().all(|a| a.primary.as_str() != system) {
             self.agreements.push(agreement(system));
         }
         let new = NewRecord {
-            service: Service::Mcptt,
+            service,
             primary_id: format!("sip:{user}@{system}").parse().unwrap(),
             partner_id: format!("sip:{user}@partner.example").parse().unwrap(),
             primary_system: system.parse().unwrap(),
@@ -391,102 +436,5 @@ impl Rig {
 
     pub(crate) fn workers(&self) -> BTreeSet<WorkerIndex> {
         self.flows.values().map(|flow| flow.worker).collect()
-    }
-}
-
-pub(crate) fn agreement(system: &str) -> Agreement {
-    Agreement {
-        primary: system.parse().unwrap(),
-        kind: Kind::Bilateral,
-        services: vec![Service::Mcptt],
-        mode: Mode::Duplicate,
-        media: vec![MediaKind::Audio, MediaKind::Floor],
-        deny_session_types: Vec::new(),
-        loggers: vec!["hq".into()],
-        mandatory: true,
-        on_logger_loss: OnLoggerLoss::Spool,
-        on_failed_migration: OnFailedMigration::Reject,
-    }
-}
-
-pub(crate) fn context(calling: &str, called: &str) -> CallContext {
-    let id = |user: &str| Some(format!("sip:{user}@partner.example").parse().unwrap());
-    CallContext {
-        service: Some(Service::Mcptt),
-        calling_id: id(calling),
-        called_id: id(called),
-        ..CallContext::default()
-    }
-}
-
-pub(crate) fn exchange(id: &str, from: &str, to: Option<&str>, sdp: &str) -> Exchange {
-    Exchange {
-        call_id: id.into(),
-        from_tag: from.into(),
-        to_tag: to.map(Tag::from),
-        via_branch: None,
-        sdp: sdp.as_bytes().to_vec(),
-        options: Options::default(),
-        context: CallContext::default(),
-    }
-}
-
-pub(crate) fn delete(id: &str) -> Delete {
-    Delete {
-        call_id: id.into(),
-        from_tag: None,
-        to_tag: None,
-        via_branch: None,
-        delay: Some(0),
-        fatal: false,
-    }
-}
-
-pub(crate) fn head(address: &str) -> String {
-    let family = if address.contains(':') { "IP6" } else { "IP4" };
-    format!("v=0\r\no=- 1 1 IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\nt=0 0\r\n")
-}
-
-pub(crate) fn audio(address: &str, port: u16) -> String {
-    format!(
-        "{}m=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n",
-        head(address)
-    )
-}
-
-/// Audio with floor control.
-pub(crate) fn mcptt(address: &str, port: u16) -> String {
-    let floor = port + 2;
-    format!(
-        "{}m=application {floor} udp MCPTT\r\na=fmtp:MCPTT mc_queueing\r\n",
-        audio(address, port)
-    )
-}
-
-/// An SDP that the core has written, as its reader would understand it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Sdp {
-    pub(crate) text: String,
-    pub(crate) rtp: Vec<SocketAddr>,
-}
-
-impl Sdp {
-    fn of(reply: Reply) -> Self {
-        let Reply::Sdp(body) = reply else {
-            panic!("{reply:?}");
-        };
-        let text = String::from_utf8(body).unwrap();
-        let session = homeward::wire::sdp::parse(text.as_bytes()).unwrap();
-        let rtp = session.medias.iter().map(|media| {
-            let address = media.address(&session).unwrap();
-            SocketAddr::new(address, media.port)
-        });
-        let rtp = rtp.collect();
-        Self { text, rtp }
-    }
-
-    pub(crate) fn rtcp(&self, media: usize) -> SocketAddr {
-        let rtp = self.rtp[media];
-        SocketAddr::new(rtp.ip(), rtp.port() + 1)
     }
 }

@@ -6,6 +6,9 @@
 mod exchange;
 mod harness;
 mod life;
+mod losses;
+mod media;
+mod messages;
 mod mirrors;
 mod ports;
 mod simulation;

@@ -23,6 +23,10 @@ pub(crate) struct Setup {
     pub(crate) ports: u16,
     /// Limit of calls.
     pub(crate) max_calls: usize,
+    /// Ports of the archive.
+    pub(crate) archive_ports: u16,
+    /// What a call gets that no logger takes.
+    pub(crate) on_logger_loss: &'static str,
 }
 
 impl Default for Setup {
@@ -30,6 +34,8 @@ impl Default for Setup {
         Self {
             ports: 100,
             max_calls: 1_000,
+            archive_ports: 200,
+            on_logger_loss: "continue",
         }
     }
 }
@@ -43,7 +49,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let (first, last) = port_range(setup.ports);
         let (other_first, other_last) = port_range(setup.ports);
-        let (store_first, store_last) = port_range(200);
+        let (store_first, store_last) = port_range(setup.archive_ports);
         let config = format!(
             r#"
 [relay]
@@ -72,10 +78,11 @@ kind = "bilateral"
 services = ["mcptt"]
 mode = "duplicate"
 loggers = ["hq"]
-on_logger_loss = "continue"
+on_logger_loss = "{loss}"
 "#,
             data = dir.path().join("data").display(),
             max_calls = setup.max_calls,
+            loss = setup.on_logger_loss,
         );
         let mut config = homeward::config::check(&config)
             .unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{config}"));
@@ -262,7 +269,7 @@ impl Ng {
         self.socket
             .set_read_timeout(Some(Duration::from_millis(200)))
             .unwrap();
-        let silent = self.socket.recv(&mut [0; 65_536]).is_err();
+        let silent = self.socket.recv(&mut [0; 2_048]).is_err();
         self.socket
             .set_read_timeout(Some(Duration::from_secs(10)))
             .unwrap();
@@ -390,7 +397,7 @@ fn socket_pair(address: IpAddr) -> (UdpSocket, UdpSocket) {
     for _ in 0..1_000 {
         let rtp = UdpSocket::bind((address, 0)).unwrap();
         let port = rtp.local_addr().unwrap().port();
-        if port % 2 != 0 {
+        if !port.is_multiple_of(2) {
             continue;
         }
         if let Ok(rtcp) = UdpSocket::bind((address, port + 1)) {
@@ -526,7 +533,7 @@ impl Recorded {
                     let name = names[packet.interface as usize].clone();
                     packets.push((name, datagram.payload.to_vec()));
                 }
-                _ => {}
+                Block::Other(_) | _ => {}
             }
         }
         Self { comments, packets }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, Call, Ng, Party, Setup, eventually};
+use crate::harness::{Bench, Call, Ng, Party, Setup, context, eventually};
 
 fn offer(ng: &Ng, id: &str) -> Value {
     ng.ask(&json!({
@@ -94,4 +94,85 @@ fn one_call_offered_again_and_again_stays_bounded() {
         );
     }
     assert!(bench.relay.open_streams() <= 40);
+}
+
+/// A relay whose archive has room for the media of one call, but not of two.
+fn narrow(on_logger_loss: &'static str) -> Bench {
+    let bench = Bench::with(Setup {
+        archive_ports: 4,
+        on_logger_loss,
+        ..Setup::default()
+    });
+    bench.migrate("alice");
+    bench
+}
+
+fn offer_of(ng: &Ng, id: &str, caller: &str) -> Value {
+    let mut offer = context(caller, "bob");
+    let keys = json!({
+        "command": "offer", "call-id": id, "from-tag": "caller", "sdp": Party::new(1).sdp(),
+    });
+    for (key, value) in keys.as_object().unwrap() {
+        offer[key] = value.clone();
+    }
+    ng.ask(&offer)
+}
+
+#[test]
+fn a_call_that_no_logger_takes_is_refused_if_the_agreement_says_so() {
+    let bench = narrow("refuse");
+    let ng = bench.ng();
+    let call = Call::up(&ng, "first", &context("alice", "bob"));
+    for n in 0..20 {
+        let refused = offer_of(&ng, &format!("over-{n}"), "alice");
+        assert_eq!(refused["error-reason"], "Parallel session limit reached");
+    }
+    assert_eq!(offer_of(&ng, "other", "carol")["result"], "ok");
+    call.talk(1, 6);
+    call.down(&ng);
+    let next = Call::up(&ng, "next", &context("alice", "bob"));
+    next.talk(1, 6);
+    next.down(&ng);
+    assert_eq!(bench.recordings(2).len(), 2);
+}
+
+#[test]
+fn a_single_port_pair_is_no_room_for_a_call() {
+    let bench = Bench::with(Setup {
+        archive_ports: 2,
+        on_logger_loss: "refuse",
+        ..Setup::default()
+    });
+    bench.migrate("alice");
+    let ng = bench.ng();
+    let refused = offer_of(&ng, "whole", "alice");
+    assert_eq!(refused["error-reason"], "Parallel session limit reached");
+    assert_eq!(bench.relay.open_streams(), 0);
+}
+
+#[test]
+fn a_call_that_no_logger_takes_goes_on_and_explain_says_so() {
+    let bench = narrow("continue");
+    let ng = bench.ng();
+    let first = Call::up(&ng, "first", &context("alice", "bob"));
+    let second = Call::up(&ng, "second", &context("alice", "bob"));
+    first.talk(1, 4);
+    second.talk(1, 4);
+    let check = || {
+        let (_, explained) = bench.http("GET", "/v1/calls/second/explain", "");
+        let mirror = &explained["mirrors"][0];
+        assert_eq!(mirror["logger"], Value::Null, "{explained}");
+        let note = mirror["note"].as_str().unwrap();
+        assert!(note.ends_with("no logger took it: no room at hq"), "{note}");
+        assert_eq!(explained["legs"][0]["packets"], 3, "{explained}");
+        let summary = "not mirrored for primary.example: no logger took it";
+        assert_eq!(explained["summary"], summary);
+    };
+    check();
+    first.down(&ng);
+    second.down(&ng);
+    check();
+    let (_, explained) = bench.http("GET", "/v1/calls/first/explain", "");
+    assert_eq!(explained["mirrors"][0]["logger"], "hq", "{explained}");
+    assert_eq!(explained["legs"][1]["packets"], 3, "{explained}");
 }

@@ -1,6 +1,8 @@
 //! The relay through its public doors: NG and HTTP on real sockets, media on real sockets, a
 //! logger with real files. One relay a test, in this process.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails its test")]
+
 mod bad_input;
 mod carried;
 mod commands;

@@ -221,3 +221,26 @@ fn workers_are_counted_and_pinned() {
     let latencies = three.take_latencies(PATIENCE).unwrap();
     assert_eq!(latencies.len(), 0);
 }
+
+#[test]
+fn what_has_arrived_is_carried_before_a_stream_ends() {
+    let call = pair(Expect::Rtp, V4, V4);
+    let logger = endpoint(V4);
+    mirror(&call.plane, &call.left, &[&logger]);
+    settle(&call.plane);
+    for sequence in 0..40 {
+        let packet = rtp(1, sequence, &[1; 20]);
+        call.a.send_to(&packet, call.left.address).unwrap();
+    }
+    let slot = call.left.slot;
+    let targets = Vec::new();
+    let end = vec![Command::Mirror { slot, targets }, Command::Close { slot }];
+    send(&call.plane, Command::Batch(end));
+    for sequence in 0..40 {
+        assert_eq!(receive(&call.b), rtp(1, sequence, &[1; 20]));
+        assert_eq!(receive(&logger), rtp(1, sequence, &[1; 20]));
+    }
+    let closed_slots: Vec<_> = events(&call.plane, 2).iter().filter_map(closed).collect();
+    assert_eq!(closed_slots, [slot]);
+    assert_eq!(call.left.snapshot().mirrored, 40);
+}

@@ -22,7 +22,7 @@ pub(super) fn explanation(explanation: &Explanation) -> Value {
 fn summary(explanation: &Explanation) -> String {
     let homes: Vec<String> = explanation.mirrors.iter().map(home).collect();
     if !homes.is_empty() {
-        return format!("mirrored {}", homes.join(", and "));
+        return homes.join("; ");
     }
     if explanation.context.is_empty() {
         return "undecided: signalling has told nothing about who takes part; send the mc-* keys \
@@ -38,18 +38,19 @@ fn summary(explanation: &Explanation) -> String {
 }
 
 fn home(mirror: &MirrorExplanation) -> String {
-    let packets: u64 = mirror.streams.iter().map(|stream| stream.packets).sum();
-    let dropped: u64 = mirror.streams.iter().map(|stream| stream.dropped).sum();
+    let now: u64 = mirror.streams.iter().map(|stream| stream.packets).sum();
+    let lost: u64 = mirror.streams.iter().map(|stream| stream.dropped).sum();
+    let packets = now + mirror.detached.packets;
+    let dropped = lost + mirror.detached.dropped;
     let system = &mirror.primary_system;
-    let to = match &mirror.logger {
-        Some(logger) => format!("to {system} (logger {logger})"),
-        None => format!("for {system}, but no logger takes it"),
+    let Some(logger) = &mirror.logger else {
+        return format!("not mirrored for {system}: no logger took it");
     };
     let lost = match dropped {
         0 => String::new(),
         dropped => format!(", {dropped} copies could not be sent"),
     };
-    format!("{to}: {packets} packets copied{lost}")
+    format!("mirrored to {system} (logger {logger}): {packets} packets copied{lost}")
 }
 
 fn leg(leg: &LegExplanation) -> Value {
@@ -115,5 +116,6 @@ fn mirror(mirror: &MirrorExplanation) -> Value {
         "logger": mirror.logger,
         "note": mirror.note,
         "streams": mirror.streams,
+        "detached": mirror.detached,
     })
 }

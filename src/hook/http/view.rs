@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::session::host::{DROP_REASONS, StreamCounters};
+use crate::session::host::{DROP_REASONS, StreamCounters, Sum};
 use crate::session::reply::{CallView, MediaView, PartyView, StreamView};
 
 pub(super) fn call(call: &CallView) -> Value {
@@ -26,6 +26,7 @@ fn party(party: &PartyView) -> Value {
         "subscriptions": party.subscriptions,
         "subscribers": party.subscribers,
         "medias": party.medias.iter().map(media).collect::<Vec<Value>>(),
+        "closed": { "rtp": closed(&party.closed.rtp), "rtcp": closed(&party.closed.rtcp) },
     })
 }
 
@@ -57,13 +58,20 @@ fn stream(stream: &StreamView) -> Value {
     })
 }
 
+fn closed(sum: &Sum) -> Value {
+    json!({ "packets": sum.packets, "octets": sum.octets, "drops": by_name(&sum.drops) })
+}
+
+/// Drops by reason; only reasons that occurred.
+fn by_name(drops: &[u64; DROP_REASONS.len()]) -> Map<String, Value> {
+    let named = DROP_REASONS.iter().zip(drops);
+    named
+        .filter(|(_, number)| **number > 0)
+        .map(|(reason, number)| ((*reason).to_owned(), Value::from(*number)))
+        .collect()
+}
+
 fn counters(counters: &StreamCounters) -> Value {
-    let drops: Map<String, Value> = DROP_REASONS
-        .iter()
-        .zip(counters.drops)
-        .filter(|(_, number)| *number > 0)
-        .map(|(reason, number)| ((*reason).to_owned(), Value::from(number)))
-        .collect();
     json!({
         "packets": counters.packets,
         "octets": counters.octets,
@@ -72,7 +80,7 @@ fn counters(counters: &StreamCounters) -> Value {
         "forwarded_octets": counters.forwarded_octets,
         "mirrored": counters.mirrored,
         "mirror_dropped": counters.mirror_dropped,
-        "drops": drops,
+        "drops": by_name(&counters.drops),
         "ssrc": counters.ssrc.map(|ssrc| format!("{ssrc:08x}")),
         "ssrc_changes": counters.ssrc_changes,
         "lost": counters.lost,

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::session::host::{Sum, Traffic};
 use crate::session::reply::{CallView, MediaView, PartyView, StreamView};
 use crate::wire::bencode::{Dict, Value};
 use crate::wire::block::StreamKind;
@@ -134,23 +135,20 @@ fn ssrcs(view: &CallView) -> Dict<'_> {
     dict
 }
 
-/// RTCP on an RTP port is counted as RTCP by packets; its octets are with the RTP.
+/// RTCP on an RTP port is counted as RTCP by packets; its octets are with the RTP. Sockets that
+/// are closed count as well.
 fn totals(view: &CallView) -> Dict<'_> {
-    let (mut rtp, mut rtcp) = ([0_u64; 3], [0_u64; 3]);
+    let mut all = Traffic::default();
     for stream in streams(view) {
-        let counters = &stream.counters;
-        let (kind, moved) = match stream.kind {
-            StreamKind::Rtcp => (&mut rtcp, 0),
-            StreamKind::Rtp => (&mut rtp, counters.rtcp_packets.min(counters.packets)),
-            StreamKind::Datagram => (&mut rtp, 0),
-        };
-        kind[0] += counters.packets - moved;
-        kind[1] += counters.octets;
-        kind[2] += counters.dropped();
-        rtcp[0] += moved;
+        all.add(stream.kind, &stream.counters);
     }
-    let sums = |[packets, octets, errors]: [u64; 3]| sums(packets, octets, errors);
-    Dict::new().with("RTP", sums(rtp)).with("RTCP", sums(rtcp))
+    for party in &view.parties {
+        all.merge(&party.closed);
+    }
+    let sums = |sum: &Sum| sums(sum.packets, sum.octets, sum.dropped());
+    Dict::new()
+        .with("RTP", sums(&all.rtp))
+        .with("RTCP", sums(&all.rtcp))
 }
 
 fn streams(view: &CallView) -> impl Iterator<Item = &StreamView> {

@@ -152,6 +152,7 @@ fn call_view() -> CallView {
             subscriptions: vec![1],
             subscribers: vec![1],
             medias: vec![media],
+            closed: crate::session::host::Traffic::default(),
         }],
         mirrored: true,
     }
@@ -203,6 +204,7 @@ fn explained() -> Explanation {
                 packets: 11,
                 dropped: 1,
             }],
+            detached: crate::session::reply::Copies::default(),
         }],
         context,
     }

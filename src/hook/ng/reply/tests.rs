@@ -143,6 +143,7 @@ fn call(parties: usize, medias: u32) -> CallView {
                 ],
             })
             .collect(),
+        closed: crate::session::host::Traffic::default(),
     };
     CallView {
         call_id: CallId::from("c1"),
