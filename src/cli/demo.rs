@@ -10,7 +10,6 @@ mod report;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -26,6 +25,7 @@ use crate::migration::agreement::{Agreement, OnLoggerLoss};
 use crate::migration::identity::Service;
 use crate::migration::registry::NewRecord;
 use crate::runtime::relay::Relay;
+use crate::runtime::signals;
 use crate::telemetry::{self, log::Format};
 use crate::traffic::{self, Plan, Progress, recordings};
 
@@ -159,7 +159,7 @@ fn play(args: &DemoArgs, config: &Config, relay: &Relay) -> Result<DemoReport> {
         bar.set_length(progress.planned);
         bar.set_position(progress.sent);
     };
-    let played = traffic::run(&plan, &mut show, &AtomicBool::new(false));
+    let played = traffic::run(&plan, &mut show, &*signals::end_flag()?);
     bar.set_message("reading the recordings back");
     let played = played?;
     let found = recordings::check_named(

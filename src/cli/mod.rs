@@ -75,7 +75,10 @@ pub fn main() -> ExitCode {
         Ok(status) => status.into(),
         Err(error) => {
             say_error(&format!("homeward: {}\n", in_one_line(&error)));
-            Status::Failed.into()
+            match error.downcast_ref() {
+                Some(LogError::Filter(_)) => Status::BadUsage.into(),
+                Some(LogError::Again(_)) | None => Status::Failed.into(),
+            }
         }
     }
 }

@@ -12,6 +12,6 @@ mod mirrors;
 pub mod relay;
 mod servers;
 mod setup;
-mod signals;
+pub mod signals;
 pub mod sockets;
 mod surroundings;

@@ -1,23 +1,61 @@
 //! Signals that a service gets.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::warn;
+
+/// A flag that turns true with SIGTERM or SIGINT, for work that then ends in order by itself.
+/// When this returns, these signals do nothing else any more.
+///
+/// # Errors
+/// The system does not let signals be handled.
+pub fn end_flag() -> io::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&flag);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let end = {
+        let _context = runtime.enter();
+        listen()?
+    };
+    let wait = move || {
+        runtime.block_on(end);
+        told.store(true, Ordering::Relaxed);
+    };
+    // Ends with the process.
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(wait)?;
+    Ok(flag)
+}
 
 /// Waits for SIGTERM or SIGINT. SIGHUP is no reason to end.
 ///
 /// # Errors
 /// The system does not let signals be handled.
-pub(super) async fn terminate() -> std::io::Result<()> {
+pub(super) async fn terminate() -> io::Result<()> {
+    listen()?.await;
+    Ok(())
+}
+
+/// Handles signals from now on; what it gives ends with SIGTERM or SIGINT.
+fn listen() -> io::Result<impl Future<Output = ()> + Send> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = term.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => {
-                warn!("SIGHUP: this version cannot reload its configuration; restart it instead");
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = term.recv() => return,
+                _ = interrupt.recv() => return,
+                _ = hangup.recv() => {
+                    warn!("SIGHUP: this version cannot reload its configuration; restart it instead");
+                }
             }
         }
-    }
+    })
 }

@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::tools::{Ended, ended, homeward, recordings, run};
+use crate::daemon::Daemon;
+use crate::tools::{Ended, ended, eventually, homeward, recordings, run};
 
 /// Three calls of two seconds: two parties, 50 packets a second each.
 const SENT: u64 = 3 * 2 * 50 * 2;
@@ -116,6 +117,19 @@ fn two_demos_in_one_place_are_refused() {
         "{}",
         refused.err
     );
+}
+
+#[test]
+fn an_interrupted_demo_ends_its_calls_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["demo", "--calls", "2", "--seconds", "3600", "--log", "info"];
+    let mut running = Daemon::start(dir.path(), &args);
+    eventually("both calls are mirrored", || {
+        (running.log().matches("mirror opened").count() == 2).then_some(())
+    });
+    let ended = running.terminate();
+    assert_eq!(ended.code(), Some(1), "{}", running.log());
+    assert_eq!(recordings(dir.path()).len(), 2, "{}", running.log());
 }
 
 #[test]

@@ -55,6 +55,9 @@ fn bad_usage_is_status_two() {
         (&["demo", "--inject", "drop-mirror"], "drop-mirror=K"),
         (&["demo", "--inject", "alter=0"], "alter=K"),
         (&["demo", "--inject", "lose=1"], "lose=1"),
+        (&["demo", "--log", "a=b=c"], "a=b=c"),
+        (&["run", "--log", "a=b=c"], "a=b=c"),
+        (&["logger", "--log", "a=b=c"], "a=b=c"),
     ] {
         let done = run(dir.path(), args);
         assert_eq!((done.code, done.out.as_str()), (Some(2), ""), "{args:?}");
