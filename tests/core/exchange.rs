@@ -1,7 +1,7 @@
 //! Offer and answer: parties, sockets, where packets go (NG reference 5.1, 9.1, 12.3, 12.4).
 
 use homeward::session::command::{Notice, SourcePolicy};
-use homeward::session::ids::WorkerIndex;
+use homeward::session::ids::{Tag, WorkerIndex};
 use homeward::session::options::{Family, Ice, Learning, Options, RtcpMux};
 use homeward::session::reply::Error;
 
@@ -470,6 +470,15 @@ fn branches_without_end_stay_bounded() {
         rig.offer(offer).unwrap();
     }
     assert!(rig.view("c1").unwrap().parties.len() <= 32);
-    let twin = exchange("c1", "a", Some("a"), &audio("192.0.2.1", 4000));
-    assert_eq!(rig.offer(twin).unwrap_err(), Error::BadDialogue);
+}
+
+#[test]
+fn a_party_does_not_talk_to_itself() {
+    let mut rig = rig();
+    let sdp = audio("192.0.2.1", 4000);
+    let twin = |rig: &mut Rig| rig.offer(exchange("c1", "a", Some("a"), &sdp));
+    assert_eq!(twin(&mut rig), Err(Error::BadDialogue));
+    rig.offer(exchange("c1", "a", None, &sdp)).unwrap();
+    assert_eq!(twin(&mut rig), Err(Error::BadDialogue));
+    assert_eq!(rig.view("c1").unwrap().parties.len(), 2);
 }
