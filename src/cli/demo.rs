@@ -84,7 +84,7 @@ fn config(args: &DemoArgs) -> Result<Config> {
     config.relay.system = "partner.example".parse()?;
     config.relay.data_dir.clone_from(&args.data);
     config.archive.dir = args.data.join("archive");
-    config.archive.ports = LOGGER_PORTS;
+    config.archive.ports = logger_ports(args.calls);
     config.archive.close_grace = Duration::from_millis(300);
     config.ng.udp = vec![(loopback, 0).into()];
     config.http.listen = Vec::new();
@@ -100,6 +100,15 @@ fn config(args: &DemoArgs) -> Result<Config> {
     agreement.on_logger_loss = OnLoggerLoss::Continue;
     config.agreements = vec![agreement];
     Ok(config)
+}
+
+/// Two port pairs a call, from a place of its own: several demos can run side by side.
+fn logger_ports(calls: u32) -> (u16, u16) {
+    let (first, last) = LOGGER_PORTS;
+    let wanted = u16::try_from(calls * 4 + SPARE_PORTS).unwrap_or(u16::MAX);
+    let wanted = wanted.min(last - first);
+    let start = first + rand::random_range(0..=last - first - wanted);
+    (start, start + wanted)
 }
 
 /// Lets the calling party of each call migrate.
@@ -131,12 +140,13 @@ fn play(args: &DemoArgs, config: &Config, relay: &Relay) -> Result<DemoReport> {
         .first()
         .copied()
         .context("the relay does not listen")?;
+    // Another demo may have left its recordings in the same directory.
     let prefix = format!("demo-{:08x}-", rand::random::<u32>());
     let plan = Plan {
         calls: args.calls,
         seconds: args.seconds,
         ports: PARTY_PORTS.0..=PARTY_PORTS.1,
-        call_id_prefix: prefix,
+        call_id_prefix: prefix.clone(),
         seed: rand::random(),
         keys: KEYS
             .iter()
@@ -152,7 +162,12 @@ fn play(args: &DemoArgs, config: &Config, relay: &Relay) -> Result<DemoReport> {
     let played = traffic::run(&plan, &mut show, &AtomicBool::new(false));
     bar.set_message("reading the recordings back");
     let played = played?;
-    let found = recordings::check(&config.archive.dir, &played.expected, RECORDINGS_WAIT);
+    let found = recordings::check_named(
+        &config.archive.dir,
+        &prefix,
+        &played.expected,
+        RECORDINGS_WAIT,
+    );
     bar.finish_and_clear();
     let figures = relay.figures();
     let latencies = relay.latencies();
@@ -177,4 +192,6 @@ const KEYS: [(&str, &str); 4] = [
 const MAX_CALLS: i64 = 2_500;
 const PARTY_PORTS: (u16, u16) = (41_000, 51_999);
 const LOGGER_PORTS: (u16, u16) = (52_000, 64_999);
+/// Ports at the logger beyond what the calls need: other programs may have some.
+const SPARE_PORTS: u32 = 1_000;
 const RECORDINGS_WAIT: Duration = Duration::from_secs(20);

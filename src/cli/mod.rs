@@ -74,10 +74,24 @@ pub fn main() -> ExitCode {
     match status {
         Ok(status) => status.into(),
         Err(error) => {
-            say_error(&format!("homeward: {error:#}\n"));
+            say_error(&format!("homeward: {}\n", in_one_line(&error)));
             Status::Failed.into()
         }
     }
+}
+
+/// An error with its causes; many an error has put its cause into its own text already.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if line.is_empty() {
+            line = text;
+        } else if !line.ends_with(&text) {
+            line = format!("{line}: {text}");
+        }
+    }
+    line.replace('\n', " ")
 }
 
 /// How a command ended.

@@ -76,6 +76,10 @@ pub(super) fn ng(table: &Table<'_, '_>) -> Ng {
         );
         table.mistake(if table.has("allow") { "allow" } else { "udp" }, text);
     }
+    if let Some(at) = udp.iter().find(|at| at.ip().is_unspecified()) {
+        let text = format!("{at} is a wildcard: name each address to listen on");
+        table.mistake("udp", text);
+    }
     no_repetition(table, "udp", &udp);
     Ng {
         udp,

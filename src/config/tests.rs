@@ -77,7 +77,7 @@ name = "core"
 addresses = ["192.0.2.5", "192.0.2.500"]
 ports = [40000, 30000]
 [ng]
-udp = ["0.0.0.0:2223"]
+udp = ["192.0.2.5:2223"]
 [http]
 listen = "192.0.2.5:8080"
 [[logger]]
@@ -108,6 +108,18 @@ loggers = ["hq", "nobody"]
         assert!(line.starts_with(place) && line.contains(text), "{line}");
     }
     assert_eq!(found.len(), wanted.len(), "{found:#?}");
+}
+
+#[test]
+fn ng_does_not_listen_on_a_wildcard() {
+    for address in ["0.0.0.0:2223", "[::]:2223"] {
+        let text = format!("[ng]\nudp = \"{address}\"\nallow = [\"127.0.0.1\"]\n");
+        let found = mistakes(&text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let line = found[0].to_string();
+        assert!(line.starts_with("line 2: ng.udp: "), "{line}");
+        assert!(line.contains("wildcard: name each address"), "{line}");
+    }
 }
 
 #[test]

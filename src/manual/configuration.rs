@@ -133,7 +133,7 @@
 //! | `dir` | `data_dir`/archive | archive, index and recordings |
 //! | `bind` | `"127.0.0.1"` | address that media arrives on |
 //! | `ports` | `[41000, 60999]` | first and last UDP port for media |
-//! | `relays` | `[]` | addresses that media is taken from; required beyond loopback |
+//! | `relays` | `[]` | addresses that media is taken from; required beyond loopback; `[]`: `bind` itself |
 //! | `close_grace` | `"2s"` | from the end of a call to the closing of its recording |
 //! | `block_bytes` | `65536` | a block is sealed at so many octets |
 //! | `block_age` | `"100ms"` | or at this age |

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::sockets::Sockets;
 use crate::logger::service::{Handle, MirrorKey};
@@ -263,7 +263,7 @@ fn choose(loggers: &[Logger], free: &[usize], wanted: Room<'_>) -> Option<usize>
 }
 
 /// Finds the stream a port at the logger and makes the logger listen there. An embedded logger
-/// may find that another program has the port: then the next pair is tried, a few times.
+/// may find that another program has the port: then the next pair is tried, up to a bound.
 fn take_port(
     mirror: &mut Mirror,
     logger: &mut Logger,
@@ -286,7 +286,7 @@ fn take_port(
                 return Some(target);
             }
             Err(error) => {
-                warn!(logger = logger.name, %error, "port not usable, trying another");
+                debug!(logger = logger.name, %error, "port not usable, trying another");
                 if mirror.pairs.contains_key(&pair_at) {
                     return None;
                 }
@@ -308,4 +308,5 @@ fn give_back(mirror: &mut Mirror, logger: &mut Logger, pair_at: SocketAddr) {
     }
 }
 
-const PORT_TRIES: usize = 16;
+/// A try costs some microseconds, in which the control loop does nothing else.
+const PORT_TRIES: usize = 256;

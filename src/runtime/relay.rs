@@ -168,7 +168,8 @@ pub fn run_until_signal(config: &Config) -> Result<()> {
 /// # Errors
 /// What could not be opened or bound, and what went wrong at the end.
 pub fn run_logger_until_signal(config: &Config) -> Result<()> {
-    let service = Service::start(setup::logger_settings(config, true), Clock::start())?;
+    let service = Service::start(setup::logger_settings(config, true), Clock::start())
+        .context(setup::ARCHIVE)?;
     let (first, last) = config.archive.ports;
     info!(address = %config.archive.bind, first, last, "media is taken as plain RTP");
     let waiting = tokio::runtime::Builder::new_current_thread()
@@ -191,6 +192,7 @@ fn control_thread(
         .build()?;
     runtime.block_on(async {
         let clock = Clock::start();
+        setup::preconditions(config)?;
         let logger = setup::logger(config, clock, faults)?;
         let (store, loaded) = setup::store(config, clock)?;
         let engine = setup::engine(config, clock, logger.as_ref(), loaded)?;

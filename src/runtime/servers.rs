@@ -1,9 +1,10 @@
 //! The doors of the relay: NG over UDP and HTTP, bound before anything is promised.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -35,13 +36,18 @@ impl<C: Control> Servers<C> {
             allow: AllowList::only(config.ng.allow.iter().copied()),
             ..udp::Config::default()
         };
-        let ng = udp::Server::bind(wanted, control, Arc::new(move || clock.now()))?;
+        let ng = udp::Server::bind(wanted, control, Arc::new(move || clock.now()));
+        let ng = ng.map_err(|error| match &error {
+            udp::BindError::Bind { source, .. } => anyhow!("{error}{}", hint(source)),
+            udp::BindError::Wildcard(_) => error.into(),
+        })?;
         let mut http = Vec::new();
         for address in &config.http.listen {
-            let listener = TcpListener::bind(address).await;
-            http.push(
-                listener.with_context(|| format!("http.listen: cannot listen on {address}"))?,
-            );
+            let listener = TcpListener::bind(address).await.map_err(|error| {
+                let hint = hint(&error);
+                anyhow!("http.listen: cannot listen on {address}: {error}{hint}")
+            });
+            http.push(listener?);
         }
         let token = config
             .http
@@ -98,6 +104,17 @@ impl<C: Control> Servers<C> {
         }
         running.spawn(self.ng.run(until(stopping)));
         while running.join_next().await.is_some() {}
+    }
+}
+
+/// What to do about an address that cannot be listened on.
+fn hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        "; stop the program that has it, or set another port"
+    } else if error.kind() == io::ErrorKind::AddrNotAvailable {
+        "; it is no address of this machine"
+    } else {
+        ""
     }
 }
 

@@ -1,6 +1,8 @@
 //! From the configuration to the parts: what each of them is given.
 
-use anyhow::{Context, Result};
+use std::net::UdpSocket;
+
+use anyhow::{Context, Result, anyhow};
 
 use super::engine::Engine;
 use super::mirrors::{Logger as MirrorLogger, Mirrors};
@@ -17,6 +19,42 @@ use crate::store::registry::{Loaded, Store};
 use crate::sys::clock::Clock;
 use crate::sys::rlimit;
 
+/// Makes sure of what would otherwise show with the first call: that the data directory can be
+/// written, and that the addresses of the interfaces are of this machine.
+///
+/// # Errors
+/// What is wrong, with its key and what to do.
+pub(super) fn preconditions(config: &Config) -> Result<()> {
+    let dir = &config.relay.data_dir;
+    let usable = std::fs::create_dir_all(dir).and_then(|()| tempfile_in(dir));
+    usable.with_context(|| {
+        format!(
+            "relay.data_dir: cannot write to {}: name a directory of this user",
+            dir.display()
+        )
+    })?;
+    for (place, interface) in config.interfaces.iter().enumerate() {
+        for address in &interface.addresses {
+            let bound = UdpSocket::bind((address.bind, 0));
+            bound.map_err(|error| {
+                anyhow!(
+                    "interface[{place}].addresses: no socket can be opened on {}: {error}; name \
+                     addresses of this machine",
+                    address.bind
+                )
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file and takes it away again.
+fn tempfile_in(dir: &std::path::Path) -> std::io::Result<()> {
+    let path = dir.join(format!(".writable-{:016x}", rand::random::<u64>()));
+    std::fs::File::create_new(&path)?;
+    std::fs::remove_file(&path)
+}
+
 /// The embedded logger, if one is configured.
 pub(super) fn logger(config: &Config, clock: Clock, faults: Faults) -> Result<Option<Service>> {
     let embedded = config
@@ -30,8 +68,8 @@ pub(super) fn logger(config: &Config, clock: Clock, faults: Faults) -> Result<Op
         faults,
         ..Options::default()
     };
-    let service = Service::start_with(logger_settings(config, false), clock, options)?;
-    Ok(Some(service))
+    let service = Service::start_with(logger_settings(config, false), clock, options);
+    Ok(Some(service.context(ARCHIVE)?))
 }
 
 /// Settings of a logger: one that is embedded binds its ports as they are needed.
@@ -41,7 +79,8 @@ pub(super) fn logger_settings(config: &Config, alone: bool) -> LoggerSettings {
         dir: archive.dir.clone(),
         bind: archive.bind,
         ports: archive.ports,
-        relays: if alone {
+        // On loopback, where alone none need be named, relays send from the same address.
+        relays: if alone && !archive.relays.is_empty() {
             archive.relays.clone()
         } else {
             vec![archive.bind]
@@ -57,9 +96,7 @@ pub(super) fn logger_settings(config: &Config, alone: bool) -> LoggerSettings {
 /// The store in the data directory.
 pub(super) fn store(config: &Config, clock: Clock) -> Result<(Store, Loaded)> {
     let dir = &config.relay.data_dir;
-    std::fs::create_dir_all(dir)
-        .with_context(|| format!("cannot make the data directory {}", dir.display()))?;
-    Ok(Store::open(dir, ENDED_MIGRATIONS, clock.now())?)
+    Store::open(dir, ENDED_MIGRATIONS, clock.now()).context("relay.data_dir")
 }
 
 /// The engine, with the registry that the store has kept.
@@ -158,6 +195,8 @@ fn interface(wanted: &config::Interface) -> Interface {
     }
 }
 
+/// The section of the configuration that a logger's failure to start points at.
+pub(super) const ARCHIVE: &str = "[archive]";
 /// Ended migrations that are read at start, for lists and explanations.
 const ENDED_MIGRATIONS: usize = 10_000;
 /// Four sockets a call, and some thousands of calls.

@@ -56,11 +56,26 @@ impl Found {
 /// The directory cannot be read at the end of the wait. A file that is cut short counts as far
 /// as it can be read.
 pub fn check(dir: &Path, expected: &[CallExpectation], wait: Duration) -> io::Result<Found> {
+    check_named(dir, "", expected, wait)
+}
+
+/// As [`check`], for the files whose names begin with `prefix`: a directory can hold recordings
+/// of other runs, and a recording is named after its call.
+///
+/// # Errors
+///
+/// As [`check`].
+pub fn check_named(
+    dir: &Path,
+    prefix: &str,
+    expected: &[CallExpectation],
+    wait: Duration,
+) -> io::Result<Found> {
     let end = Clock::monotonic() + wait;
     let mut before = None;
     loop {
         let over = Clock::monotonic() >= end;
-        let files = match list(dir) {
+        let files = match list(dir, prefix) {
             Err(error) if over => return Err(error),
             files => files.unwrap_or_default(),
         };
@@ -234,8 +249,13 @@ fn told(call: &CallExpectation, what: &str, ssrc: u32, sequence: u16) -> String 
     )
 }
 
-/// All recordings below a directory, in order of their names.
-fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
+/// All recordings below a directory whose names begin like this, in order of their names.
+fn list(dir: &Path, prefix: &str) -> io::Result<Vec<PathBuf>> {
+    let recording = |path: &Path| {
+        let name = path.file_name().map(|name| name.as_encoded_bytes());
+        path.extension().is_some_and(|ext| ext == "pcapng")
+            && name.is_some_and(|name| name.starts_with(prefix.as_bytes()))
+    };
     let mut files = Vec::new();
     let mut dirs = vec![(dir.to_owned(), 0)];
     while let Some((dir, depth)) = dirs.pop() {
@@ -244,7 +264,7 @@ fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
             let (kind, path) = (entry.file_type()?, entry.path());
             if kind.is_dir() && depth < DEPTH {
                 dirs.push((path, depth + 1));
-            } else if kind.is_file() && path.extension().is_some_and(|ext| ext == "pcapng") {
+            } else if kind.is_file() && recording(&path) {
                 files.push(path);
             }
         }
@@ -346,6 +366,19 @@ mod tests {
             (found.stored, found.control, found.files.len()),
             (300, 3, 3)
         );
+    }
+
+    #[test]
+    fn recordings_of_other_runs_are_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (ours, theirs) = (expected(1), expected(2));
+        record(&dir.path().join("load-1-1.pcapng"), &all(&ours[0]));
+        record(&dir.path().join("else-2-1.pcapng"), &all(&theirs[1]));
+        let found = check_named(dir.path(), "load-", &ours, Duration::ZERO).unwrap();
+        assert!(found.passed(), "{found:?}");
+        assert_eq!((found.stored, found.files.len()), (100, 1));
+        let found = check(dir.path(), &ours, Duration::ZERO).unwrap();
+        assert_eq!((found.unexpected, found.files.len()), (100, 2));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Offer and answer: parties, sockets, where packets go (NG reference 5.1, 9.1, 12.3, 12.4).
 
 use homeward::session::command::{Notice, SourcePolicy};
-use homeward::session::ids::{Tag, WorkerIndex};
+use homeward::session::ids::WorkerIndex;
 use homeward::session::options::{Family, Ice, Learning, Options, RtcpMux};
 use homeward::session::reply::Error;
 

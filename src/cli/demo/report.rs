@@ -154,9 +154,10 @@ impl DemoReport {
             line("recordings", format!("in {}", dir.display()));
             line("open one", format!("wireshark {}", first.display()));
         }
-        let verdict = match self.good() {
-            true => "good: every packet was carried and stored once, unchanged",
-            false => "FAILED: see what is missing or altered above and below",
+        let verdict = match (self.good(), missing) {
+            (true, _) => "good: every packet was carried and stored once, unchanged".to_owned(),
+            (false, 0) => "FAILED: see below what went wrong".to_owned(),
+            (false, _) => format!("FAILED: {missing} of {sent} packets are not stored as sent"),
         };
         let _ = writeln!(text, "{verdict}");
         text

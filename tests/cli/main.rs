@@ -1,0 +1,17 @@
+//! The built binary as a user would type it: exit status, what it prints, what it leaves behind.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests fail with them; processes live in real time"
+)]
+
+mod check;
+mod daemon;
+mod demo;
+mod logger;
+mod media;
+mod refused;
+mod run;
+mod tools;
+mod usage;
