@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::announce;
 use super::archive::Layout;
 use super::archive::layout::{private_dir, private_file, sync_dir};
 use super::file_name;
@@ -120,6 +121,22 @@ impl RecordingWriter {
                 comments: &[&comment],
             };
             write::interface(&mut self.out, &interface);
+        }
+        for (interface, stream) in (0..).zip(call.streams.values()) {
+            let Some((to, announcement)) = announce::announcement(&stream.info) else {
+                continue;
+            };
+            let from = SocketAddr::new(stream.info.local.ip(), to.port());
+            if udp::packet(&mut self.scratch, from, to, &announcement) {
+                let packet = write::Packet {
+                    interface,
+                    time: call.opened,
+                    id: None,
+                    data: &self.scratch,
+                    comments: &[announce::COMMENT],
+                };
+                write::packet(&mut self.out, &packet);
+            }
         }
         self.write_out()
     }
