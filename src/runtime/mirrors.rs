@@ -310,3 +310,70 @@ fn give_back(mirror: &mut Mirror, logger: &mut Logger, pair_at: SocketAddr) {
 
 /// A try costs some microseconds, in which the control loop does nothing else.
 const PORT_TRIES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::wire::time::Timestamp;
+
+    /// A small logger with one pair, and a large one with three.
+    fn mirrors() -> Mirrors {
+        let logger = |name: &str, ports| Logger {
+            name: name.to_owned(),
+            ports: PortBook::new(vec![Ipv4Addr::LOCALHOST.into()], ports),
+            embedded: None,
+        };
+        let loggers = vec![
+            logger("small", (40_000, 40_001)),
+            logger("large", (41_000, 41_005)),
+        ];
+        Mirrors::new("test".to_owned(), loggers)
+    }
+
+    fn open(mirrors: &mut Mirrors, id: u64, loggers: &[String], pairs: usize) -> Option<String> {
+        let info = CallInfo {
+            call_id: "c1".to_owned(),
+            started: Timestamp::default(),
+            relay_system: "partner.example".to_owned(),
+            primary_system: "primary.example".to_owned(),
+            service: None,
+            session_type: None,
+            group: None,
+            emergency: false,
+            metadata: None,
+            parties: Vec::new(),
+            reason: String::new(),
+        };
+        mirrors.open(MirrorId(id), Room { loggers, pairs }, info);
+        mirrors.taken(MirrorId(id)).map(|taken| taken.logger)
+    }
+
+    #[test]
+    fn a_logger_with_room_for_all_goes_before_the_preferred_one() {
+        let mut mirrors = mirrors();
+        let both = ["small".to_owned(), "large".to_owned()];
+        assert_eq!(open(&mut mirrors, 1, &both, 2).as_deref(), Some("large"));
+        // Now nobody has two pairs: some room is better than none.
+        assert_eq!(open(&mut mirrors, 2, &both, 2).as_deref(), Some("small"));
+        assert_eq!(open(&mut mirrors, 3, &both, 2).as_deref(), Some("large"));
+        assert_eq!(open(&mut mirrors, 4, &both, 2), None);
+        assert_eq!(mirrors.refused, 1);
+    }
+
+    #[test]
+    fn room_is_asked_for_all_mirrors_of_a_call_together() {
+        let mut mirrors = mirrors();
+        let [small, large, gone] = ["small", "large", "gone"].map(|name| [name.to_owned()]);
+        let room = |loggers, pairs| Room { loggers, pairs };
+        assert!(mirrors.can_take(&[room(&small, 1), room(&large, 3)]));
+        assert!(!mirrors.can_take(&[room(&large, 2), room(&large, 2)]));
+        assert!(!mirrors.can_take(&[room(&gone, 1)]));
+        assert!(!mirrors.can_take(&[room(&[], 0)]), "no logger at all");
+        // What a mirror needs is set aside before its streams come.
+        open(&mut mirrors, 1, &large, 2);
+        assert!(!mirrors.can_take(&[room(&large, 2)]));
+        assert!(mirrors.can_take(&[room(&large, 1)]));
+    }
+}
