@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{Common, Status, load};
-use crate::runtime::relay;
+use crate::runtime::logger;
 
 /// Arguments of `homeward logger`.
 #[derive(Debug, Args)]
@@ -18,6 +18,6 @@ pub(super) fn run(args: &LoggerArgs) -> anyhow::Result<Status> {
         Err(status) => return Ok(status),
     };
     args.common.start_logging(&config)?;
-    relay::run_logger_until_signal(&config)?;
+    logger::run_until_signal(&config)?;
     Ok(Status::Good)
 }

@@ -150,7 +150,18 @@ pub enum Transport {
         addresses: Vec<IpAddr>,
         /// First and last port that it listens on, both included.
         ports: (u16, u16),
+        /// Its HTTP door, where it is told which call a port belongs to; `None`: it is not told.
+        announce: Option<Announce>,
     },
+}
+
+/// The HTTP door of a logger elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// Its address.
+    pub address: SocketAddr,
+    /// File with the bearer token that it wants to see; `None`: no token.
+    pub token_file: Option<PathBuf>,
 }
 
 /// Section `[archive]`.
@@ -302,21 +313,32 @@ impl Http {
     /// # Errors
     /// The file cannot be read, or does not hold one token of 16 to 512 visible ASCII characters.
     pub fn token(&self) -> Result<Option<String>, String> {
-        let Some(path) = &self.token_file else {
-            return Ok(None);
-        };
-        let shown = path.display();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("cannot read the token in {shown}: {error}"))?;
-        let token = text.trim();
-        let visible = token.bytes().all(|byte| byte.is_ascii_graphic());
-        if !visible || !(16..=512).contains(&token.len()) {
-            return Err(format!(
-                "{shown} must hold one token of 16 to 512 visible ASCII characters"
-            ));
-        }
-        Ok(Some(token.to_owned()))
+        self.token_file.as_deref().map(token).transpose()
     }
+}
+
+impl Announce {
+    /// Reads the token file, if one is configured.
+    ///
+    /// # Errors
+    /// As [`Http::token`].
+    pub fn token(&self) -> Result<Option<String>, String> {
+        self.token_file.as_deref().map(token).transpose()
+    }
+}
+
+fn token(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read the token in {shown}: {error}"))?;
+    let token = text.trim();
+    let visible = token.bytes().all(|byte| byte.is_ascii_graphic());
+    if !visible || !(16..=512).contains(&token.len()) {
+        return Err(format!(
+            "{shown} must hold one token of 16 to 512 visible ASCII characters"
+        ));
+    }
+    Ok(token.to_owned())
 }
 
 /// Reads and checks a file.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::walk::Table;
-use super::{Address, Archive, DEFAULT_PORTS, Http, Interface, Log, Logger, Ng, Relay, Transport};
+use super::{
+    Address, Announce, Archive, DEFAULT_PORTS, Http, Interface, Log, Logger, Ng, Relay, Transport,
+};
 use crate::migration::agreement::{Agreement, Mode, OnLoggerLoss};
 use crate::migration::identity::SystemName;
 use crate::wire::network::Network;
@@ -151,7 +153,7 @@ pub(super) fn logger(table: &Table<'_, '_>, plain: &[Network]) -> LoggerRead {
 }
 
 fn embedded_transport(table: &Table<'_, '_>) -> Option<Transport> {
-    for key in ["address", "ports", "allow_plaintext"] {
+    for key in EMBEDDED_HAS_NOT {
         if table.has_known(key) {
             table.mistake(key, "an embedded logger has none of its own: see [archive]");
         }
@@ -160,6 +162,7 @@ fn embedded_transport(table: &Table<'_, '_>) -> Option<Transport> {
 }
 
 fn rtp_transport(table: &Table<'_, '_>, plain: &[Network]) -> Option<Transport> {
+    let announce = announce(table, plain);
     let addresses = table.list("address", |text| {
         let address = text.parse::<IpAddr>().ok().filter(usable);
         address.ok_or_else(|| format!("{text:?} is not an IP address; names are not looked up"))
@@ -177,12 +180,9 @@ fn rtp_transport(table: &Table<'_, '_>, plain: &[Network]) -> Option<Transport> 
             table.mistake("address", "at most one address of each family");
         }
     }
-    let safe = |address: &&IpAddr| {
-        address.is_loopback() || plain.iter().any(|network| network.contains(**address))
-    };
     if let Some(address) = addresses
         .iter()
-        .find(|address| !safe(address))
+        .find(|address| !safe(**address, plain))
         .filter(|_| !allowed)
     {
         let text = format!(
@@ -194,6 +194,54 @@ fn rtp_transport(table: &Table<'_, '_>, plain: &[Network]) -> Option<Transport> 
     Some(Transport::Rtp {
         addresses: Some(addresses).filter(|list| !list.is_empty())?,
         ports: ports?,
+        announce,
+    })
+}
+
+/// Whether what travels in clear may go there.
+fn safe(address: IpAddr, plain: &[Network]) -> bool {
+    address.is_loopback() || plain.iter().any(|network| network.contains(address))
+}
+
+/// The HTTP door of a logger elsewhere.
+fn announce(table: &Table<'_, '_>, plain: &[Network]) -> Option<Announce> {
+    let text = table.string("announce");
+    let token_file = path(table, "announce_token_file");
+    if table.has("announce_token_file") && !table.has("announce") {
+        let text = "there is no announce = \"http://...\" that it could be for";
+        table.mistake("announce_token_file", text);
+    }
+    let address = door(text?).map_err(|error| table.mistake("announce", error));
+    let address = address.ok()?;
+    let allowed = table.boolean("allow_plaintext").unwrap_or(false);
+    if !allowed && !safe(address.ip(), plain) {
+        let text = format!(
+            "call-ids, identities and the token would go to {} unprotected: set allow_plaintext = \
+             true here, or name the network in relay.plain_networks",
+            address.ip()
+        );
+        table.mistake("announce", text);
+    }
+    Some(Announce {
+        address,
+        token_file,
+    })
+}
+
+/// `http://192.0.2.9:8080`.
+fn door(text: &str) -> Result<SocketAddr, String> {
+    if text.starts_with("https:") {
+        return Err("TLS is not supported in this version: expected \"http://...\"".to_owned());
+    }
+    let authority = text.strip_prefix("http://");
+    let authority = authority.map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    let address = authority.and_then(|text| text.parse::<SocketAddr>().ok());
+    let address = address.filter(|address| address.port() > 0 && usable(&address.ip()));
+    address.ok_or_else(|| {
+        format!(
+            "{text:?} is not an address of a logger's door: expected \"http://192.0.2.9:8080\", \
+             with no path; names are not looked up"
+        )
     })
 }
 
@@ -364,11 +412,22 @@ fn no_repetition(table: &Table<'_, '_>, key: &str, list: &[SocketAddr]) {
 }
 
 /// Keys of loggers of later versions; a file that uses them is told about the transport only.
-const LATER_LOGGER_KEYS: [&str; 6] = [
+const LATER_LOGGER_KEYS: [&str; 8] = [
+    "announce",
+    "announce_token_file",
     "address",
     "ports",
     "allow_plaintext",
     "certificate",
     "key",
     "trust",
+];
+
+/// Keys of loggers elsewhere.
+const EMBEDDED_HAS_NOT: [&str; 5] = [
+    "address",
+    "ports",
+    "allow_plaintext",
+    "announce",
+    "announce_token_file",
 ];

@@ -227,6 +227,44 @@ fn media_leaves_unprotected_only_when_told() {
 }
 
 #[test]
+fn a_logger_elsewhere_can_be_told_over_http() {
+    let logger = "[[logger]]\nname = \"hq\"\ntransport = \"rtp\"\nports = [50000, 50999]\n\
+                  address = \"127.0.0.1\"\n";
+    let told = format!("{logger}announce = \"http://[::1]:8080/\"\nannounce_token_file = \"t\"");
+    let Transport::Rtp { announce, .. } = check(&told).unwrap().loggers.remove(0).transport else {
+        panic!("not embedded");
+    };
+    let announce = announce.unwrap();
+    assert_eq!(announce.address, "[::1]:8080".parse().unwrap());
+    assert_eq!(announce.token_file, Some("t".into()));
+    for wrong in [
+        "https://127.0.0.1:8080",
+        "127.0.0.1:8080",
+        "http://127.0.0.1",
+        "http://127.0.0.1:0",
+        "http://127.0.0.1:8080/v1",
+        "http://user@127.0.0.1:8080",
+        "http://logger.example:8080",
+        "http://0.0.0.0:8080",
+        "http://192.0.2.9:8080",
+    ] {
+        let text = format!("{logger}announce = \"{wrong}\"");
+        assert_eq!(keys(&text), ["logger[0].announce"], "{wrong}");
+    }
+    let far = format!("{logger}announce = \"http://192.0.2.9:8080\"");
+    check(&format!("{far}\nallow_plaintext = true")).unwrap();
+    check(&format!(
+        "{far}\n[relay]\nplain_networks = \"192.0.2.0/24\""
+    ))
+    .unwrap();
+    let alone = format!("{logger}announce_token_file = \"t\"");
+    assert_eq!(keys(&alone), ["logger[0].announce_token_file"]);
+    let embedded = "[[logger]]\nname = \"a\"\ntransport = \"rtp\"\nembedded = true\n\
+                    announce = \"http://127.0.0.1:8080\"";
+    assert_eq!(keys(embedded), ["logger[0].announce"]);
+}
+
+#[test]
 fn spool_needs_a_logger_that_can_be_spooled_for() {
     let text = "[relay]\nsystem = \"a.example\"\n[[agreement]]\nprimary = \"b.example\"\n";
     let agreement = check(text).unwrap().agreements.remove(0);

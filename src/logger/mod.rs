@@ -11,6 +11,7 @@ pub mod archive;
 mod catalog;
 pub mod fault;
 mod file_name;
+pub mod http;
 mod intake;
 mod loss;
 mod receiver;

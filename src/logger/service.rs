@@ -233,6 +233,35 @@ impl Handle {
     pub fn stats(&self) -> Stats {
         self.shared.counters.snapshot()
     }
+
+    /// Names this run of the logger: another one knows none of the mirrors that were opened here.
+    pub fn run_name(&self) -> String {
+        format!("{:032x}", self.shared.epoch)
+    }
+
+    /// How many mirrors are open.
+    pub fn open_mirrors(&self) -> usize {
+        self.shared.registry().mirrors.len()
+    }
+
+    /// How many streams a mirror has; `None` if it is not open.
+    pub fn streams(&self, key: &MirrorKey) -> Option<usize> {
+        let registry = self.shared.registry();
+        registry.mirrors.get(key).map(|mirror| mirror.streams.len())
+    }
+
+    /// Closes all mirrors of a relay, which is gone. Gives how many.
+    pub fn close_all(&self, relay: &str) -> usize {
+        let registry = self.shared.registry();
+        let keys = registry.mirrors.keys().filter(|key| key.relay == relay);
+        let mut keys: Vec<MirrorKey> = keys.cloned().collect();
+        drop(registry);
+        keys.sort_unstable();
+        for key in &keys {
+            self.close(key);
+        }
+        keys.len()
+    }
 }
 
 /// What the threads and the handles share.

@@ -25,6 +25,8 @@
 //! transport = "rtp"
 //! address = ["203.0.113.9", "2001:db8:9::9"]
 //! ports = [50000, 59999]
+//! announce = "http://203.0.113.9:8080"
+//! announce_token_file = "/etc/homeward/hq.token"
 //! allow_plaintext = true
 //! [[logger]]
 //! name = "here"
@@ -85,6 +87,8 @@
 //!
 //! ## `[http]`
 //!
+//! Of the relay, and of `homeward logger`.
+//!
 //! | key | default | meaning |
 //! | --- | --- | --- |
 //! | `listen` | `["127.0.0.1:8080"]` | sockets; `[]` turns HTTP off |
@@ -105,7 +109,9 @@
 //! | `embedded` | `false` | the logger in this process (at most one); the other keys are then in `[archive]` |
 //! | `address` | required unless embedded | its IP address, or one of each family |
 //! | `ports` | required unless embedded | first and last UDP port that it listens on |
-//! | `allow_plaintext` | `false` | media may leave loopback and `plain_networks` unprotected |
+//! | `allow_plaintext` | `false` | media and announcements may leave loopback and `plain_networks` unprotected |
+//! | `announce` | none | door of a `homeward logger`, as `"http://192.0.2.9:8080"`: it is told which call each port belongs to ([`logger`](super::logger)) |
+//! | `announce_token_file` | none | file with the token that the door wants to see |
 //!
 //! ## `[[agreement]]`
 //!

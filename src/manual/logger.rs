@@ -64,6 +64,38 @@
 //! `lost` counts what is missing by RTP sequence number, each SSRC on its own; a sender that
 //! begins anew (RFC 3550 A.1) is no loss.
 //!
+//! ## The door: a logger elsewhere learns of calls
+//!
+//! A relay that has `announce` for a logger ([`super::configuration`]) tells it over HTTP which
+//! call each port belongs to, at the moment in which it begins to copy. The door is what `[http]`
+//! of the logger's own configuration says; beyond loopback a token is needed.
+//!
+//! | request | body | meaning |
+//! | --- | --- | --- |
+//! | `PUT /v1/relays/{relay}` | none | the relay is there; answers `{"run": ...}`, which changes when the logger restarts |
+//! | `PUT /v1/mirrors/{relay}/{mirror}` | what is known of the call | a mirror is open, or its call has changed |
+//! | `PUT /v1/mirrors/{relay}/{mirror}/streams/{stream}` | `{"port": N, "info": {...}}` | a stream is copied to this port, or has changed |
+//! | `DELETE` of either | none | the stream or the mirror has ended; what is on its way is taken for `close_grace` |
+//! | `GET /v1/recordings?limit=N` | | the latest recordings, newest first, 100 unless told (at most 1,000): call-id, parties, systems, times, path, packets, lost |
+//! | `GET /healthz`, `GET /readyz` | | open to everybody who can connect |
+//!
+//! `relay` names one start of a relay's process; call and stream are written as in the archive
+//! ([`super::block_format`]). All of it can be said twice. A port outside of the logger's range, a
+//! body over 64 kB and whatever else is wrong is refused with a problem document (RFC 9457), and
+//! nothing changes.
+//!
+//! Calls never wait for the door. The relay keeps up to 65,536 announcements for each logger (then
+//! they are dropped and counted), says them in order over one connection, and tries again every
+//! two seconds at the latest while the logger does not answer; `homeward_announcements_total`
+//! counts. A logger that has restarted is told anew of all that is open, and makes a second
+//! recording of each such call; the first one is marked as incomplete if it was killed. Calls that
+//! ended in the meantime are not told. A relay that says nothing for 60 seconds has died: its
+//! recordings are closed.
+//!
+//! A packet may overtake its announcement. Packets at a port that belongs to nobody wait for two to
+//! three seconds (at most 1,024 at a port, 32 MB in all) and are the announced call's if the
+//! announcement comes by then. What comes still earlier is in a recording of its own, as follows.
+//!
 //! ## Calls that nobody announces
 //!
 //! A logger that stands alone binds all its ports at start. Packets at a port that no mirror was

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use rustc_hash::FxHashMap;
 use tracing::{debug, info, warn};
 
+use super::contact::Contact;
 use super::sockets::Sockets;
 use crate::logger::service::{Handle, MirrorKey};
+use crate::mirror::announce::Counts;
 use crate::mirror::rtp::{PortBook, PortPair, pair_key};
 use crate::session::host::{Room, Taken};
 use crate::session::ids::{MirrorId, StreamId};
@@ -34,8 +36,8 @@ pub(super) struct Logger {
     pub(super) name: String,
     /// Its ports, which this relay alone gives out.
     pub(super) ports: PortBook,
-    /// The logger itself, if it runs in this process.
-    pub(super) embedded: Option<Handle>,
+    /// How it is told what its ports are used for.
+    pub(super) contact: Contact,
 }
 
 /// One open mirror.
@@ -91,9 +93,7 @@ impl Mirrors {
             primary = info.primary_system,
             "mirror opened"
         );
-        if let Some(handle) = &self.loggers[logger].embedded {
-            handle.open(key.clone(), info);
-        }
+        self.loggers[logger].contact.open(&key, info);
         let ports = &mut self.loggers[logger].ports;
         let mirror = Mirror {
             key,
@@ -107,10 +107,8 @@ impl Mirrors {
 
     /// Tells the logger what has changed about the call.
     pub(super) fn update(&self, id: MirrorId, info: CallInfo) {
-        if let Some(mirror) = self.open.get(&id)
-            && let Some(handle) = &self.loggers[mirror.logger].embedded
-        {
-            handle.open(mirror.key.clone(), info);
+        if let Some(mirror) = self.open.get(&id) {
+            self.loggers[mirror.logger].contact.open(&mirror.key, info);
         }
     }
 
@@ -128,8 +126,9 @@ impl Mirrors {
         };
         let logger = &mut self.loggers[mirror.logger];
         if mirror.streams.contains_key(&stream) {
-            if let Some(handle) = &logger.embedded {
-                handle.update_stream(&mirror.key, info);
+            let mut copies = self.copies.get(&stream).into_iter().flatten();
+            if let Some((_, to)) = copies.find(|(of, _)| *of == id) {
+                logger.contact.update_stream(&mirror.key, info, to.port());
             }
             return;
         }
@@ -162,9 +161,7 @@ impl Mirrors {
             }
         }
         let logger = &mut self.loggers[mirror.logger];
-        if let Some(handle) = &logger.embedded {
-            handle.detach(&mirror.key, stream.0);
-        }
+        logger.contact.detach(&mirror.key, stream.0);
         give_back(mirror, logger, pair_at);
         sockets.mirror(stream, self.targets(stream));
     }
@@ -184,9 +181,7 @@ impl Mirrors {
             for pair in mirror.aside {
                 logger.ports.give_back(pair);
             }
-            if let Some(handle) = &logger.embedded {
-                handle.close(&mirror.key);
-            }
+            logger.contact.close(&mirror.key);
         }
     }
 
@@ -204,6 +199,7 @@ impl Mirrors {
                 name: logger.name.clone(),
                 mirrors: 0,
                 free_pairs: logger.ports.free_pairs() as u64,
+                announcements: logger.contact.counts().map_or_else(Vec::new, results),
             })
             .collect();
         #[expect(clippy::iter_over_hash_type, reason = "a count has no order")]
@@ -217,7 +213,7 @@ impl Mirrors {
     pub(super) fn embedded(&self) -> Option<&Handle> {
         self.loggers
             .iter()
-            .find_map(|logger| logger.embedded.as_ref())
+            .find_map(|logger| logger.contact.handle())
     }
 
     /// The logger that a mirror goes to, and how many of its streams.
@@ -276,11 +272,7 @@ fn take_port(
             None => mirror.aside.pop().or_else(|| logger.ports.take())?,
         };
         let target = logger.ports.target(pair, info)?;
-        let bound = match &logger.embedded {
-            Some(handle) => handle.attach(&mirror.key, info.clone(), target.port()),
-            None => Ok(target),
-        };
-        match bound {
+        match logger.contact.attach(&mirror.key, info, target) {
             Ok(target) => {
                 mirror.pairs.entry(pair_at).or_insert((pair, 0)).1 += 1;
                 return Some(target);
@@ -295,6 +287,15 @@ fn take_port(
         }
     }
     None
+}
+
+fn results(counts: Counts) -> Vec<(&'static str, u64)> {
+    vec![
+        ("taken", counts.taken),
+        ("refused", counts.refused),
+        ("failed", counts.failed),
+        ("dropped", counts.dropped),
+    ]
 }
 
 fn give_back(mirror: &mut Mirror, logger: &mut Logger, pair_at: SocketAddr) {
@@ -323,7 +324,7 @@ mod tests {
         let logger = |name: &str, ports| Logger {
             name: name.to_owned(),
             ports: PortBook::new(vec![Ipv4Addr::LOCALHOST.into()], ports),
-            embedded: None,
+            contact: Contact::Silent,
         };
         let loggers = vec![
             logger("small", (40_000, 40_001)),

@@ -4,9 +4,12 @@
 //! the logger and the store have threads of their own. [`relay::Relay`] is a running relay,
 //! [`engine::Engine`] the heart of its control loop.
 
+mod announcer;
+mod contact;
 pub mod control;
 pub mod door;
 pub mod engine;
+pub mod logger;
 mod metrics;
 mod mirrors;
 pub mod relay;

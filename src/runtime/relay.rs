@@ -10,6 +10,7 @@ use crossbeam::channel::Receiver;
 use tokio::sync::watch;
 use tracing::info;
 
+use super::announcer::Announcers;
 use super::control::{self, Mailbox};
 use super::door::Door;
 use super::engine::{Engine, Figures};
@@ -18,7 +19,7 @@ use super::servers::Servers;
 use super::setup;
 use crate::config::Config;
 use crate::logger::fault::Faults;
-use crate::logger::service::{Recording, Service};
+use crate::logger::service::Recording;
 use crate::plane::latency::Latencies;
 use crate::store::registry::Store;
 use crate::sys::clock::Clock;
@@ -163,24 +164,6 @@ pub fn run_until_signal(config: &Config) -> Result<()> {
     relay.stop()
 }
 
-/// Runs the logger alone until SIGTERM or SIGINT.
-///
-/// # Errors
-/// What could not be opened or bound, and what went wrong at the end.
-pub fn run_logger_until_signal(config: &Config) -> Result<()> {
-    let service = Service::start(setup::logger_settings(config, true), Clock::start())
-        .context(setup::ARCHIVE)?;
-    let (first, last) = config.archive.ports;
-    info!(address = %config.archive.bind, first, last, "media is taken as plain RTP");
-    let waiting = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    waiting.block_on(super::signals::terminate())?;
-    info!("stopping: closing recordings");
-    service.stop();
-    Ok(())
-}
-
 fn control_thread(
     config: &Config,
     faults: Faults,
@@ -195,9 +178,11 @@ fn control_thread(
         setup::preconditions(config)?;
         let logger = setup::logger(config, clock, faults)?;
         let (store, loaded) = setup::store(config, clock)?;
-        let engine = setup::engine(config, clock, logger.as_ref(), loaded)?;
+        let mut announcers = Announcers::new(clock);
+        let engine = setup::engine(config, clock, logger.as_ref(), loaded, &mut announcers)?;
         let recordings = logger.as_ref().map(|logger| logger.recordings());
         let outcome = serve(config, clock, engine, store, recordings, stopping, tell).await;
+        announcers.finish().await;
         if let Some(logger) = logger {
             logger.stop();
         }

@@ -23,9 +23,68 @@ use crate::sys::clock::Clock;
 #[derive(Debug)]
 pub(super) struct Servers<C> {
     ng: udp::Server<C>,
-    http: Vec<TcpListener>,
-    settings: Settings,
+    http: Http,
+}
+
+/// HTTP sockets that are bound and not served yet.
+#[derive(Debug)]
+pub(super) struct Http {
+    listeners: Vec<TcpListener>,
+    /// What clients must show.
+    pub(super) settings: Settings,
     limits: Limits,
+}
+
+impl Http {
+    /// Binds all addresses of the section `[http]`.
+    pub(super) async fn bind(config: &Config) -> Result<Self> {
+        let mut listeners = Vec::new();
+        for address in &config.http.listen {
+            let listener = TcpListener::bind(address).await.map_err(|error| {
+                let hint = hint(&error);
+                anyhow!("http.listen: cannot listen on {address}: {error}{hint}")
+            });
+            listeners.push(listener?);
+        }
+        let token = config
+            .http
+            .token()
+            .map_err(|text| anyhow!("http.token_file: {text}"))?;
+        let settings = Settings {
+            token: token.map(|token| Token::new(&token)),
+            ..Settings::default()
+        };
+        let limits = Limits {
+            connections: config.http.max_connections,
+            ..Limits::default()
+        };
+        Ok(Self {
+            listeners,
+            settings,
+            limits,
+        })
+    }
+
+    /// Addresses of the sockets.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        let listeners = self.listeners.iter();
+        listeners
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
+    }
+
+    /// Serves until told to stop, each socket in a task of its own.
+    pub(super) fn serve(
+        self,
+        app: &Router,
+        stopping: &watch::Receiver<bool>,
+        running: &mut JoinSet<()>,
+    ) {
+        for listener in self.listeners {
+            let stopped = until(stopping.clone());
+            running.spawn(server::serve(listener, app.clone(), self.limits, stopped));
+        }
+    }
 }
 
 impl<C: Control> Servers<C> {
@@ -41,32 +100,8 @@ impl<C: Control> Servers<C> {
             udp::BindError::Bind { source, .. } => anyhow!("{error}{}", hint(source)),
             udp::BindError::Wildcard(_) => error.into(),
         })?;
-        let mut http = Vec::new();
-        for address in &config.http.listen {
-            let listener = TcpListener::bind(address).await.map_err(|error| {
-                let hint = hint(&error);
-                anyhow!("http.listen: cannot listen on {address}: {error}{hint}")
-            });
-            http.push(listener?);
-        }
-        let token = config
-            .http
-            .token()
-            .map_err(|text| anyhow!("http.token_file: {text}"))?;
-        let settings = Settings {
-            token: token.map(|token| Token::new(&token)),
-            ..Settings::default()
-        };
-        let limits = Limits {
-            connections: config.http.max_connections,
-            ..Limits::default()
-        };
-        Ok(Self {
-            ng,
-            http,
-            settings,
-            limits,
-        })
+        let http = Http::bind(config).await?;
+        Ok(Self { ng, http })
     }
 
     /// Addresses of the NG sockets.
@@ -76,10 +111,7 @@ impl<C: Control> Servers<C> {
 
     /// Addresses of the HTTP sockets.
     pub(super) fn http(&self) -> Vec<SocketAddr> {
-        self.http
-            .iter()
-            .filter_map(|listener| listener.local_addr().ok())
-            .collect()
+        self.http.addresses()
     }
 
     /// What the NG server counts.
@@ -96,12 +128,9 @@ impl<C: Control> Servers<C> {
         open: Router,
         stopping: watch::Receiver<bool>,
     ) {
-        let app = http::app(control, &self.settings, protected, open);
+        let app = http::app(control, &self.http.settings, protected, open);
         let mut running = JoinSet::new();
-        for listener in self.http {
-            let stopped = until(stopping.clone());
-            running.spawn(server::serve(listener, app.clone(), self.limits, stopped));
-        }
+        self.http.serve(&app, &stopping, &mut running);
         running.spawn(self.ng.run(until(stopping)));
         while running.join_next().await.is_some() {}
     }
@@ -118,7 +147,8 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-async fn until(mut stopping: watch::Receiver<bool>) {
+/// Waits until told to stop.
+pub(super) async fn until(mut stopping: watch::Receiver<bool>) {
     // An error means that whoever could tell us to go on is gone.
     drop(stopping.wait_for(|stop| *stop).await);
 }

@@ -4,6 +4,8 @@ use std::net::UdpSocket;
 
 use anyhow::{Context, Result, anyhow};
 
+use super::announcer::{Announcers, Target};
+use super::contact::Contact;
 use super::engine::Engine;
 use super::mirrors::{Logger as MirrorLogger, Mirrors};
 use super::sockets::Sockets;
@@ -105,6 +107,7 @@ pub(super) fn engine(
     clock: Clock,
     logger: Option<&Service>,
     loaded: Loaded,
+    announcers: &mut Announcers,
 ) -> Result<Engine> {
     // Without more descriptors calls are refused one by one, with the reason; so this may fail.
     drop(rlimit::raise_nofile(DESCRIPTORS));
@@ -116,7 +119,8 @@ pub(super) fn engine(
     let instance = format!("{:016x}", rand::random::<u64>());
     let core = Core::new(core_settings(config, instance.clone()));
     let sockets = Sockets::new(plane, None);
-    let mirrors = Mirrors::new(instance, mirror_loggers(config, logger));
+    let loggers = mirror_loggers(config, logger, &instance, announcers)?;
+    let mirrors = Mirrors::new(instance, loggers);
     let registry = registry(config, loaded, clock);
     Ok(Engine::new(
         core,
@@ -139,24 +143,47 @@ fn registry(config: &Config, loaded: Loaded, clock: Clock) -> Registry {
     registry
 }
 
-fn mirror_loggers(config: &Config, embedded: Option<&Service>) -> Vec<MirrorLogger> {
+fn mirror_loggers(
+    config: &Config,
+    embedded: Option<&Service>,
+    instance: &str,
+    announcers: &mut Announcers,
+) -> Result<Vec<MirrorLogger>> {
     let archive = &config.archive;
-    config
-        .loggers
-        .iter()
-        .map(|logger| match &logger.transport {
-            Transport::Embedded => MirrorLogger {
-                name: logger.name.clone(),
-                ports: PortBook::new(vec![archive.bind], archive.ports),
-                embedded: embedded.map(Service::handle),
-            },
-            Transport::Rtp { addresses, ports } => MirrorLogger {
-                name: logger.name.clone(),
-                ports: PortBook::new(addresses.clone(), *ports),
-                embedded: None,
-            },
-        })
-        .collect()
+    let mut loggers = Vec::new();
+    for (place, logger) in config.loggers.iter().enumerate() {
+        let (contact, ports) = match &logger.transport {
+            Transport::Embedded => {
+                let handle = embedded.map(Service::handle);
+                let contact = handle.map_or(Contact::Silent, Contact::Here);
+                (contact, PortBook::new(vec![archive.bind], archive.ports))
+            }
+            Transport::Rtp {
+                addresses,
+                ports,
+                announce,
+            } => {
+                let contact = match announce {
+                    None => Contact::Silent,
+                    Some(door) => Contact::There(announcers.start(Target {
+                        name: logger.name.clone(),
+                        address: door.address,
+                        token: door.token().map_err(|text| {
+                            anyhow!("logger[{place}].announce_token_file: {text}")
+                        })?,
+                        relay: instance.to_owned(),
+                    })),
+                };
+                (contact, PortBook::new(addresses.clone(), *ports))
+            }
+        };
+        loggers.push(MirrorLogger {
+            name: logger.name.clone(),
+            ports,
+            contact,
+        });
+    }
+    Ok(loggers)
 }
 
 fn core_settings(config: &Config, instance: String) -> CoreSettings {

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 use thiserror::Error;
 
 use crate::wire::block::{CallInfo, StreamInfo};
@@ -127,6 +127,20 @@ impl Index {
         Ok(Self { connection })
     }
 
+    /// Opens the index that a running logger writes, to read only.
+    ///
+    /// # Errors
+    /// It is absent, or of another version.
+    pub fn read_only(path: &Path) -> Result<Self, IndexError> {
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        match version {
+            SCHEMA_VERSION => Ok(Self { connection }),
+            newer if newer > SCHEMA_VERSION => Err(IndexError::Newer(newer)),
+            other => Err(IndexError::Damaged(format!("schema version {other}"))),
+        }
+    }
+
     /// How far each segment is indexed, in octets.
     ///
     /// # Errors
@@ -181,6 +195,20 @@ impl Index {
         let mut query = self
             .connection
             .prepare("SELECT id FROM calls ORDER BY opened DESC, id DESC LIMIT ?1")?;
+        let rows = query.query_map([limit], |row| row.get(0))?;
+        let ids: Vec<i64> = rows.collect::<Result<_, _>>()?;
+        ids.into_iter().map(|id| self.load(id)).collect()
+    }
+
+    /// The latest calls that have a recording, newest first.
+    ///
+    /// # Errors
+    /// As [`Index::unrecorded`].
+    pub fn recorded(&self, limit: u32) -> Result<Vec<CallRow>, IndexError> {
+        let mut query = self.connection.prepare(
+            "SELECT id FROM calls WHERE id IN (SELECT call FROM recordings)
+             ORDER BY opened DESC, id DESC LIMIT ?1",
+        )?;
         let rows = query.query_map([limit], |row| row.get(0))?;
         let ids: Vec<i64> = rows.collect::<Result<_, _>>()?;
         ids.into_iter().map(|id| self.load(id)).collect()

@@ -148,6 +148,9 @@ pub struct Logger {
     pub mirrors: u64,
     /// Port pairs that further streams can have.
     pub free_pairs: u64,
+    /// What became of announcements, for a logger that is told over HTTP which calls its ports
+    /// belong to.
+    pub announcements: Vec<(&'static str, u64)>,
 }
 
 /// What the embedded logger counts.
@@ -318,6 +321,15 @@ impl Snapshot {
             "logger_free_pairs",
             "Port pairs at the logger that further streams can have",
             rows.map(|logger| (label(logger), logger.free_pairs)),
+        )?;
+        let rows = self.loggers.iter().flat_map(|logger| {
+            let rows = logger.announcements.iter();
+            rows.map(move |(result, count)| (label(logger).and("result", *result), *count))
+        });
+        w.counters(
+            "announcements",
+            "What loggers elsewhere were told of mirrors, by what became of it",
+            rows,
         )
     }
 

@@ -69,11 +69,16 @@ pub fn app<C: Control>(control: C, settings: &Settings, protected: Router, open:
         )
         .with_state(control)
         .merge(protected);
-    let routes = match settings.token.clone() {
-        Some(token) => routes.route_layer(from_fn_with_state(token, authenticate)),
-        None => routes,
+    guard(routes, open, settings)
+}
+
+/// Puts the token before `protected`, and bounds times; every error is a problem document.
+pub fn guard(protected: Router, open: Router, settings: &Settings) -> Router {
+    let protected = match settings.token.clone() {
+        Some(token) => protected.route_layer(from_fn_with_state(token, authenticate)),
+        None => protected,
     };
-    routes
+    protected
         .merge(open)
         .fallback(async || Problem::not_found("there is nothing under this path"))
         .layer(from_fn_with_state(settings.timeout, limit_time))

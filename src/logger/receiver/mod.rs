@@ -21,9 +21,11 @@ use super::writer::Batch;
 use crate::wire::block::{Event, StreamInfo};
 use crate::wire::time::Timestamp;
 
+mod early;
 mod outbox;
 mod stray;
 
+use early::Early;
 use outbox::{Live, Outbox};
 use stray::Stray;
 
@@ -46,6 +48,10 @@ struct State {
     due: BTreeMap<(Timestamp, u64), Due>,
     next_due: u64,
     strays: BTreeMap<u16, Stray>,
+    /// Packets at ports that nobody has announced yet, by port.
+    early: BTreeMap<u16, Early>,
+    /// Octets of all of them.
+    early_octets: usize,
     next_stray: u64,
     next_round: Timestamp,
     outbox: Outbox,
@@ -96,6 +102,8 @@ impl Receiver {
                 due: BTreeMap::new(),
                 next_due: 0,
                 strays: BTreeMap::new(),
+                early: BTreeMap::new(),
+                early_octets: 0,
                 next_stray: 0,
                 next_round: now,
                 outbox: Outbox {
@@ -248,13 +256,29 @@ impl State {
     }
 
     fn take(&mut self, arrival: &Arrival<'_>, bytes: &[u8]) {
-        let time = arrival.time;
-        let free = |slot: &Slot| slot.live.is_none() && slot.before.is_none();
-        if self.standalone && self.ports.get(&arrival.port).is_some_and(free) {
-            self.stray(arrival);
+        let (port, time) = (arrival.port, arrival.time);
+        if self.standalone && self.is_free(port) {
+            if self.wait(arrival, bytes) {
+                return;
+            }
+            self.disown(port);
+            if self.is_free(port) {
+                self.stray(arrival);
+            }
         }
-        self.pass_over(arrival.port, time);
-        let slot = self.ports.get_mut(&arrival.port);
+        self.store(port, time, bytes);
+    }
+
+    /// Whether a port is bound and belongs to no stream.
+    fn is_free(&self, port: u16) -> bool {
+        let free = |slot: &Slot| slot.live.is_none() && slot.before.is_none();
+        self.ports.get(&port).is_some_and(free)
+    }
+
+    /// Gives a packet to the stream that has its port.
+    fn store(&mut self, port: u16, time: Timestamp, bytes: &[u8]) {
+        self.pass_over(port, time);
+        let slot = self.ports.get_mut(&port);
         let Some(live) = slot.and_then(|slot| match &mut slot.before {
             Some((_, before)) => Some(before),
             None => slot.live.as_mut(),
@@ -305,6 +329,7 @@ impl State {
         if let Some(slot) = self.ports.get_mut(&port) {
             slot.before = slot.live.replace(Live::new(id, at)).map(|live| (at, live));
         }
+        self.settle(port);
     }
 
     /// Ends a stream, if it still has its port.
@@ -331,6 +356,7 @@ impl State {
     /// The service stops: every call is at its end.
     fn close_all(&mut self) {
         self.now = self.shared.clock.now();
+        self.stop_waiting();
         for (port, id) in self.live_ports() {
             self.finish(port, id);
         }

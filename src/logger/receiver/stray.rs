@@ -66,6 +66,7 @@ impl State {
         }
         let (now, silence) = (self.now, self.silence);
         self.next_round = now + ROUND.min(silence);
+        self.give_up_waiting();
         let outbox = &mut self.outbox;
         if outbox.ready() {
             let live = self

@@ -43,6 +43,7 @@ fn every_metric_has_its_meaning_and_unit() {
             name: "hq".into(),
             mirrors: 2,
             free_pairs: 50,
+            announcements: vec![("taken", 7)],
         }],
         archive: Some(Archive {
             packets: vec![("stored", 48)],
@@ -63,6 +64,7 @@ fn every_metric_has_its_meaning_and_unit() {
         "homeward_ports_size{interface=\"core\",address=\"192.0.2.5\"} 10001",
         "homeward_requests_total{protocol=\"ng\",command=\"offer\",result=\"refused\"} 1",
         "homeward_logger_free_pairs{logger=\"hq\"} 50",
+        "homeward_announcements_total{logger=\"hq\",result=\"taken\"} 7",
         "homeward_archive_packets_total{outcome=\"stored\"} 48",
         "homeward_migrations 6",
     ] {

@@ -1,0 +1,88 @@
+//! `homeward logger`: the logger alone, with its door for relays elsewhere and for operators.
+
+use anyhow::{Context, Result};
+use axum::Router;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Duration, sleep};
+use tracing::{info, warn};
+
+use super::servers::{Http, until};
+use super::{setup, signals};
+use crate::admin::{self, Readiness};
+use crate::config::Config;
+use crate::hook::http;
+use crate::logger::http::{Relays, SILENCE, routes};
+use crate::logger::service::{Handle, Service};
+use crate::sys::clock::Clock;
+
+/// Runs the logger alone until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What could not be opened or bound, and what went wrong at the end.
+pub fn run_until_signal(config: &Config) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(config))
+}
+
+async fn run(config: &Config) -> Result<()> {
+    let clock = Clock::start();
+    let doors = Http::bind(config).await?;
+    let settings = setup::logger_settings(config, true);
+    let service = Service::start(settings.clone(), clock).context(setup::ARCHIVE)?;
+    let (first, last) = config.archive.ports;
+    info!(address = %config.archive.bind, first, last, "media is taken as plain RTP");
+    let relays = Relays::new(clock);
+    let protected = routes(service.handle(), &settings, relays.clone());
+    let (stop, stopping) = watch::channel(false);
+    let ready = stopping.clone();
+    let open = admin::health(move || match *ready.borrow() {
+        false => Readiness::Ready,
+        true => Readiness::NotReady("the logger is stopping".to_owned()),
+    });
+    let mut serving = serve(doors, protected, open, &stopping);
+    serving.spawn(close_silent(service.handle(), relays, stopping));
+    signals::terminate().await?;
+    info!("stopping: closing recordings");
+    stop.send_replace(true);
+    while serving.join_next().await.is_some() {}
+    service.stop();
+    Ok(())
+}
+
+fn serve(
+    doors: Http,
+    protected: Router,
+    open: Router,
+    stopping: &watch::Receiver<bool>,
+) -> JoinSet<()> {
+    let app = http::guard(protected, open, &doors.settings);
+    let mut serving = JoinSet::new();
+    for address in doors.addresses() {
+        info!(%address, "listening for HTTP");
+    }
+    doors.serve(&app, stopping, &mut serving);
+    serving
+}
+
+/// Ends the recordings of relays that have died.
+async fn close_silent(handle: Handle, relays: Relays, stopping: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = until(stopping.clone()) => return,
+            () = sleep(ROUND) => {}
+        }
+        let closed = relays.close_silent(&handle, SILENCE);
+        if closed > 0 {
+            warn!(
+                mirrors = closed,
+                "a relay has fallen silent: its recordings are closed"
+            );
+        }
+    }
+}
+
+/// How often silent relays are looked for.
+const ROUND: Duration = Duration::from_secs(5);
