@@ -110,7 +110,11 @@ fn read(path: &Path) -> BTreeMap<String, Vec<(u64, Vec<u8>)>> {
                 assert!(datagram.checksums_hold);
                 let name = names[usize::try_from(packet.interface).unwrap()].clone();
                 let Some(id) = packet.id() else {
-                    assert_eq!(datagram.destination.port(), 9_875, "only announcements have no id");
+                    assert_eq!(
+                        datagram.destination.port(),
+                        9_875,
+                        "only announcements have no id"
+                    );
                     continue;
                 };
                 let entry: &mut Vec<_> = found.entry(name).or_default();

@@ -7,6 +7,7 @@
 pub mod control;
 pub mod door;
 pub mod engine;
+mod limited;
 mod metrics;
 mod mirrors;
 pub mod relay;
