@@ -126,15 +126,21 @@ fn worker((index, handle): (usize, &WorkerHandle)) -> Worker {
 }
 
 fn latency(all: &Latencies) -> Latency {
+    // The histogram's own bins may lie across a bound: only sums from zero count each packet once.
     let mut below = 0;
-    let buckets = LATENCY_BOUNDS.map(|bound| {
-        let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
-        let count = all.count_between(below, nanos);
-        below = nanos.saturating_add(1);
+    let mut bucket = |bound, up_to: u64| {
+        let count = up_to.saturating_sub(below);
+        below = below.max(up_to);
         (bound, count)
-    });
-    let mut buckets = buckets.to_vec();
-    buckets.push((Duration::MAX, all.count_between(below, u64::MAX)));
+    };
+    let up_to = |bound: Duration| {
+        let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+        all.count_between(0, nanos)
+    };
+    let mut buckets = LATENCY_BOUNDS
+        .map(|bound| bucket(bound, up_to(bound)))
+        .to_vec();
+    buckets.push(bucket(Duration::MAX, all.len()));
     let sum = Duration::from_nanos(1).mul_f64(all.mean() * all.len() as f64);
     Latency { buckets, sum }
 }
