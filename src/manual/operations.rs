@@ -63,7 +63,7 @@
 //! | `homeward_ports_used` beside `homeward_ports_size` | how near the ports are to their end |
 //! | `homeward_worker_commands_failed_total`, `homeward_worker_events_dropped_total` | should stay at zero |
 //!
-//! `homeward_latency_seconds` is of the packets since the last reading: let one collector read it.
+//! `homeward_latency_seconds` is a histogram over all packets since the start.
 //!
 //! # Limits of the machine
 //!

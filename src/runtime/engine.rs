@@ -2,8 +2,11 @@
 //!
 //! Synchronous: nothing here waits. After each input the core's commands are drained, in order.
 
-use tracing::{debug, info, warn};
+use std::time::Duration;
 
+use tracing::{debug, warn};
+
+use super::limited::Limited;
 use super::mirrors::Mirrors;
 use super::sockets::{Sockets, Totals};
 use super::surroundings::Surroundings;
@@ -12,7 +15,8 @@ use crate::logger::stats::Stats;
 use crate::migration::agreement::Agreement;
 use crate::migration::registry::Registry;
 use crate::plane;
-use crate::session::command::{Command, EndReason, Notice};
+use crate::plane::latency::Latencies;
+use crate::session::command::{Command, Notice};
 use crate::session::core::{Core, Event, World};
 use crate::session::host::Room;
 use crate::session::ids::WorkerIndex;
@@ -32,6 +36,9 @@ pub struct Engine {
     agreements: Vec<Agreement>,
     clock: Clock,
     oneway: u64,
+    /// Latencies told by the workers so far.
+    latencies: Option<Latencies>,
+    limits: Limits,
     /// What workers reported; kept to be used again.
     news: Vec<(usize, plane::command::Event)>,
 }
@@ -54,6 +61,8 @@ impl Engine {
             agreements,
             clock,
             oneway: 0,
+            latencies: None,
+            limits: Limits::default(),
             news: Vec::new(),
         }
     }
@@ -162,6 +171,17 @@ impl Engine {
         self.sockets.plane()
     }
 
+    /// Latencies of all packets forwarded since the start, in nanoseconds; waits at most so long
+    /// for each worker, and what a worker does not tell now it tells the next time.
+    pub fn latencies(&mut self, patience: Duration) -> Option<&Latencies> {
+        let news = self.sockets.plane().take_latencies(patience).ok()?;
+        match &mut self.latencies {
+            Some(all) => all.add(&news).ok()?,
+            none @ None => *none = Some(news),
+        }
+        self.latencies.as_ref()
+    }
+
     /// Counters of the core.
     pub fn statistics(&mut self) -> Statistics {
         match self.request(Request::Statistics) {
@@ -237,17 +257,35 @@ impl Engine {
     fn notice(&mut self, notice: &Notice) {
         match notice {
             Notice::CallStarted(call) => debug!(%call, "call started"),
-            Notice::CallEnded(call, EndReason::Deleted) => debug!(%call, "call ended"),
-            Notice::CallEnded(call, reason) => info!(%call, ?reason, "call ended"),
+            Notice::CallEnded(call, reason) => debug!(%call, ?reason, "call ended"),
             Notice::OneWay(call) => {
                 self.oneway += 1;
-                warn!(%call, "media goes one way only");
+                debug!(%call, "media goes one way only");
+                if let Some(held_back) = self.limits.one_way.permit() {
+                    warn!(
+                        held_back,
+                        "media of a call goes one way only; debug level names it"
+                    );
+                }
             }
             Notice::UnknownInterface(call, name) => {
-                warn!(%call, name, "unknown interface asked for, using the default");
+                debug!(%call, name, "unknown interface asked for");
+                if let Some(held_back) = self.limits.interface.permit() {
+                    warn!(
+                        name,
+                        held_back, "unknown interface asked for, the default is used"
+                    );
+                }
             }
         }
     }
+}
+
+/// Limits of log lines.
+#[derive(Debug, Default)]
+struct Limits {
+    one_way: Limited,
+    interface: Limited,
 }
 
 /// Figures of the engine, for metrics.

@@ -61,7 +61,7 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         .iter()
         .enumerate()
         .map(|(place, reason)| (*reason, sums.iter().map(|(_, sum)| sum.drops[place]).sum()));
-    let latencies = engine.plane().take_latencies(PATIENCE).ok();
+    let latency = engine.latencies(PATIENCE).map(latency).unwrap_or_default();
     Snapshot {
         calls: calls(&statistics, figures.oneway),
         media: Media {
@@ -82,7 +82,7 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
             .enumerate()
             .map(worker)
             .collect(),
-        latency: latencies.map(|all| latency(&all)).unwrap_or_default(),
+        latency,
         ports: statistics.ports.iter().map(ports).collect(),
         requests: Vec::new(),
         loggers: engine.loggers(),
@@ -126,16 +126,23 @@ fn worker((index, handle): (usize, &WorkerHandle)) -> Worker {
 }
 
 fn latency(all: &Latencies) -> Latency {
-    let at = |quantile| {
-        (
-            quantile,
-            Duration::from_nanos(all.value_at_quantile(quantile)),
-        )
+    // The histogram's own bins may lie across a bound: only sums from zero count each packet once.
+    let mut below = 0;
+    let mut bucket = |bound, up_to: u64| {
+        let count = up_to.saturating_sub(below);
+        below = below.max(up_to);
+        (bound, count)
     };
-    Latency {
-        quantiles: [0.5, 0.9, 0.99, 0.999, 1.0].map(at).to_vec(),
-        count: all.len(),
-    }
+    let up_to = |bound: Duration| {
+        let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+        all.count_between(0, nanos)
+    };
+    let mut buckets = LATENCY_BOUNDS
+        .map(|bound| bucket(bound, up_to(bound)))
+        .to_vec();
+    buckets.push(bucket(Duration::MAX, all.len()));
+    let sum = Duration::from_nanos(1).mul_f64(all.mean() * all.len() as f64);
+    Latency { buckets, sum }
 }
 
 fn ports(ports: &PortUse) -> Ports {
@@ -179,3 +186,19 @@ fn archive(stats: Stats) -> Archive {
 
 /// How long each worker may take to hand over its latencies; the control loop waits for it.
 const PATIENCE: Duration = Duration::from_millis(20);
+/// Buckets of the latency histogram: 1, 2, 5 from 10 microseconds to 100 milliseconds.
+const LATENCY_BOUNDS: [Duration; 13] = [
+    Duration::from_micros(10),
+    Duration::from_micros(20),
+    Duration::from_micros(50),
+    Duration::from_micros(100),
+    Duration::from_micros(200),
+    Duration::from_micros(500),
+    Duration::from_millis(1),
+    Duration::from_millis(2),
+    Duration::from_millis(5),
+    Duration::from_millis(10),
+    Duration::from_millis(20),
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+];

@@ -9,6 +9,7 @@ mod contact;
 pub mod control;
 pub mod door;
 pub mod engine;
+mod limited;
 pub mod logger;
 mod metrics;
 mod mirrors;

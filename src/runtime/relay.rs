@@ -122,10 +122,10 @@ impl Relay {
         self.figures().streams
     }
 
-    /// Latencies of all packets forwarded since the last call, in nanoseconds, from the kernel's
+    /// Latencies of all packets forwarded since the start, in nanoseconds, from the kernel's
     /// receipt to handing back for sending; `None` if the relay stops.
     pub fn latencies(&self) -> Option<Latencies> {
-        self.with_engine(|engine| engine.plane().take_latencies(PATIENCE).ok())
+        self.with_engine(|engine| engine.latencies(PATIENCE).cloned())
             .flatten()
     }
 

@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 use tracing::warn;
 
+use super::limited::Limited;
 use crate::plane::command::Command;
 use crate::plane::counters::Counters;
 use crate::plane::flow::{Expect, Flow, Learn, SlotId, Source};
@@ -29,6 +30,8 @@ pub(super) struct Sockets {
     receive_buffer: Option<u32>,
     /// Streams whose sockets are being closed: their counters still move.
     closing: FxHashMap<(WorkerIndex, SlotId), (StreamKind, Arc<Counters>)>,
+    /// Limits what is logged of sockets that cannot be made.
+    bind_failed: Limited,
     /// Sums over the streams that are closed.
     past: Totals,
 }
@@ -137,6 +140,7 @@ impl Sockets {
             loads: vec![0; count],
             receive_buffer,
             closing: FxHashMap::default(),
+            bind_failed: Limited::default(),
             past: Totals::default(),
         }
     }
@@ -320,7 +324,9 @@ impl Sockets {
             if error.kind() == std::io::ErrorKind::AddrInUse {
                 BindError::InUse
             } else {
-                warn!(%local, %error, "cannot make a media socket");
+                if let Some(held_back) = self.bind_failed.permit() {
+                    warn!(%local, %error, held_back, "cannot make a media socket");
+                }
                 BindError::Failed
             }
         })?;

@@ -104,13 +104,14 @@ pub struct Worker {
     pub streams: u64,
 }
 
-/// Latency from the kernel's receive time stamp to the hand-over for sending.
+/// Latency from the kernel's receive time stamp to the hand-over for sending, since the start.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Latency {
-    /// Quantiles (0 to 1) since the last scrape or since the start, as the runtime keeps them.
-    pub quantiles: Vec<(f64, Duration)>,
-    /// Packets measured.
-    pub count: u64,
+    /// Upper bounds of the buckets in rising order, with the packets that fell into each of them
+    /// and into none before. The last one takes all that is left.
+    pub buckets: Vec<(Duration, u64)>,
+    /// Sum over all packets.
+    pub sum: Duration,
 }
 
 /// Use of the ports of one local address.
@@ -242,17 +243,11 @@ impl Snapshot {
             "Copies that could not be sent to a logger",
             media.mirror_dropped,
         )?;
-        w.gauge(
-            "latency_packets",
-            "Packets that the latency quantiles are of",
-            self.latency.count,
-        )?;
-        let rows = self.latency.quantiles.iter();
-        let rows = rows.map(|(at, time)| (Labels::one("quantile", at.to_string()), *time));
-        w.seconds_gauges(
+        w.histogram(
             "latency",
             "From the kernel's receive time stamp to the hand-over for sending",
-            rows,
+            &self.latency.buckets,
+            self.latency.sum,
         )
     }
 

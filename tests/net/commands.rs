@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Bench, Call, Party, media_of};
+use crate::harness::{Bench, Call, Party, eventually, media_of};
 
 #[test]
 fn ping_in_both_encodings() {
@@ -180,4 +180,27 @@ fn named_interfaces_and_unknown_ones() {
         &json!({ "direction": "internal,external" }),
     );
     call.talk(1, 3);
+}
+
+#[test]
+fn metrics_tell_what_was_carried() {
+    let bench = Bench::start();
+    let ng = bench.ng();
+    let call = Call::up(&ng, "measured", &json!({}));
+    call.talk(1, 21);
+    // The last packet may be at its destination before it is counted.
+    let wanted = [
+        "homeward_calls 1",
+        "homeward_packets_received_total 40",
+        "homeward_packets_forwarded_total 40",
+        "homeward_packets_dropped_total{reason=\"stranger\"} 0",
+        "homeward_requests_total{protocol=\"ng\",command=\"offer\",result=\"ok\"} 1",
+        "homeward_latency_seconds_bucket{le=\"+Inf\"} 40",
+        "homeward_latency_seconds_count 40",
+    ];
+    eventually("all of it is told", || {
+        let text = bench.metrics();
+        let told = |line: &&str| text.lines().any(|found| found == *line);
+        wanted.iter().all(told).then_some(())
+    });
 }

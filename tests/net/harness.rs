@@ -131,6 +131,11 @@ on_logger_loss = "{loss}"
         http(self.relay.http()[0], method, path, body)
     }
 
+    /// What `/metrics` shows.
+    pub(crate) fn metrics(&self) -> String {
+        http_text(self.relay.http()[0], "GET", "/metrics", "")
+    }
+
     /// Waits until `count` recordings are closed, and gives their paths in order.
     pub(crate) fn recordings(&self, count: usize) -> Vec<PathBuf> {
         let dir = self.dir.path().join("data");
@@ -193,8 +198,8 @@ fn port_range(count: u16) -> (u16, u16) {
     (first, first + count - 1)
 }
 
-/// One HTTP request on a connection of its own.
-pub(crate) fn http(to: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
+/// The whole answer to one HTTP request on a connection of its own.
+fn http_text(to: SocketAddr, method: &str, path: &str, body: &str) -> String {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(to).unwrap();
     stream
@@ -210,7 +215,12 @@ pub(crate) fn http(to: SocketAddr, method: &str, path: &str, body: &str) -> (u16
     drop(stream.write_all(body.as_bytes()));
     let mut answer = Vec::new();
     drop(stream.read_to_end(&mut answer));
-    let answer = String::from_utf8_lossy(&answer).into_owned();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// One HTTP request; status and JSON body (null if there is none).
+pub(crate) fn http(to: SocketAddr, method: &str, path: &str, body: &str) -> (u16, Value) {
+    let answer = http_text(to, method, path, body);
     let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok());
     let status = status.unwrap_or_else(|| panic!("no HTTP status in {answer:?}"));
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);

@@ -21,11 +21,12 @@ fn every_metric_has_its_meaning_and_unit() {
             ..Worker::default()
         }],
         latency: Latency {
-            quantiles: vec![
-                (0.5, Duration::from_micros(20)),
-                (0.999, Duration::from_micros(50)),
+            buckets: vec![
+                (Duration::from_micros(50), 90),
+                (Duration::from_millis(1), 9),
+                (Duration::from_secs(10), 1),
             ],
-            count: 100,
+            sum: Duration::from_millis(8),
         },
         ports: vec![Ports {
             interface: "core".into(),
@@ -60,7 +61,10 @@ fn every_metric_has_its_meaning_and_unit() {
         "homeward_received_bytes_total 1720",
         "homeward_packets_dropped_total{reason=\"stranger\"} 2",
         "homeward_worker_datagrams_total{worker=\"1\"} 77",
-        "homeward_latency_seconds{quantile=\"0.999\"} 0.00005",
+        "homeward_latency_seconds_bucket{le=\"0.00005\"} 90",
+        "homeward_latency_seconds_bucket{le=\"0.001\"} 99",
+        "homeward_latency_seconds_bucket{le=\"+Inf\"} 100",
+        "homeward_latency_seconds_count 100",
         "homeward_ports_size{interface=\"core\",address=\"192.0.2.5\"} 10001",
         "homeward_requests_total{protocol=\"ng\",command=\"offer\",result=\"refused\"} 1",
         "homeward_logger_free_pairs{logger=\"hq\"} 50",

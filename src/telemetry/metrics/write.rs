@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -86,15 +86,30 @@ impl<'a> Writer<'a> {
         ConstCounter::new(value.as_secs_f64()).encode(encoder)
     }
 
-    pub(super) fn seconds_gauges(
+    /// The last bucket is shown without a bound.
+    pub(super) fn histogram(
         &mut self,
         name: &str,
         help: &str,
-        rows: impl IntoIterator<Item = (Labels, Duration)>,
+        buckets: &[(Duration, u64)],
+        sum: Duration,
     ) -> fmt::Result {
-        let rows = rows.into_iter();
-        let rows = rows.map(|(labels, time)| (labels, ConstGauge::new(time.as_secs_f64())));
-        self.family(name, help, Some(&Unit::Seconds), MetricType::Gauge, rows)
+        let unit = Some(&Unit::Seconds);
+        let mut encoder = self
+            .0
+            .encode_descriptor(name, help, unit, MetricType::Histogram)?;
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let last = buckets.len().saturating_sub(1);
+        let rows = buckets.iter().enumerate().map(|(at, (bound, count))| {
+            let bound = if at == last {
+                f64::INFINITY
+            } else {
+                bound.as_secs_f64()
+            };
+            (bound, *count)
+        });
+        let rows: Vec<(f64, u64)> = rows.collect();
+        encoder.encode_histogram::<NoLabelSet>(sum.as_secs_f64(), count, &rows, None)
     }
 
     fn family<M: EncodeMetric>(
