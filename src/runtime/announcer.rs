@@ -136,7 +136,10 @@ impl Teller {
                 return;
             }
             self.announcer.queue().counts.failed += 1;
-            self.complain(&error);
+            // One failure alone: the logger has ended an old connection.
+            if self.pause > FIRST_PAUSE {
+                self.complain(&error);
+            }
             tokio::select! {
                 () = sleep(self.pause) => {}
                 _ = self.stop.wait_for(|stop| *stop) => {}
@@ -149,13 +152,14 @@ impl Teller {
     async fn connection(&mut self) -> Result<()> {
         let mut sender = self.connect().await?;
         self.hello(&mut sender).await?;
-        self.pause = FIRST_PAUSE;
         loop {
             let first = self.announcer.queue().first().cloned();
             if let Some(first) = first {
                 self.tell(&mut sender, &first).await?;
+                self.pause = FIRST_PAUSE;
                 continue;
             }
+            self.pause = FIRST_PAUSE;
             if *self.stop.borrow() {
                 return Ok(());
             }
