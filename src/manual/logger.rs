@@ -56,7 +56,13 @@
 //! from the party to the relay's socket. The packet id is the packet's index at the logger. The
 //! first comment of the section is JSON with all that is known of the call, the second one says it
 //! in words; each interface has its stream's description as a comment. Packets are in order of
-//! time. In Wireshark: *Telephony, RTP, RTP Streams* (with `rtp.heuristic_rtp` if need be).
+//! time, and those of a stream in the order in which its socket gave them.
+//!
+//! RTP has no port of its own, so an analyser would take it for plain UDP. Therefore a recording
+//! begins with one announcement a stream (SAP, RFC 2974, with the stream's SDP): Wireshark then
+//! decodes RTP, the codec, RTCP and MCPTT floor control without any setting, and *Telephony, RTP,
+//! RTP Streams* lists and plays the streams. The announcements were not received: they have no
+//! packet id, and a comment says so.
 //!
 //! The day is that of the call's begin in UTC. Call-ids are shown as far as they are harmless in
 //! a file name; if anything was replaced or cut off, `~` and a hash of the call-id follow.

@@ -4,9 +4,10 @@
 use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::contact::Contact;
+use super::limited::Limited;
 use super::sockets::Sockets;
 use crate::logger::service::{Handle, MirrorKey};
 use crate::mirror::announce::Counts;
@@ -27,6 +28,8 @@ pub(super) struct Mirrors {
     copies: FxHashMap<StreamId, Vec<(MirrorId, SocketAddr)>>,
     /// Mirrors that no logger took.
     pub(super) refused: u64,
+    /// Limits what is logged of loggers without room.
+    no_room: Limited,
 }
 
 /// One configured plain RTP logger.
@@ -62,6 +65,7 @@ impl Mirrors {
             open: FxHashMap::default(),
             copies: FxHashMap::default(),
             refused: 0,
+            no_room: Limited::default(),
         }
     }
 
@@ -75,11 +79,13 @@ impl Mirrors {
         });
         let Some(logger) = found else {
             self.refused += 1;
-            warn!(
-                call = info.call_id,
-                wanted = ?wanted.loggers,
-                "no logger has ports left: not mirrored"
-            );
+            debug!(call = info.call_id, wanted = ?wanted.loggers, "no logger has ports left");
+            if let Some(held_back) = self.no_room.permit() {
+                warn!(
+                    held_back,
+                    "no logger has ports left: a call is not mirrored"
+                );
+            }
             return;
         };
         let key = MirrorKey {
@@ -87,7 +93,7 @@ impl Mirrors {
             mirror: id.0,
         };
         let name = &self.loggers[logger].name;
-        info!(
+        debug!(
             mirror = id.0,
             logger = name,
             primary = info.primary_system,
@@ -134,11 +140,10 @@ impl Mirrors {
         }
         let pair_at = pair_key(&info);
         let Some(target) = take_port(mirror, logger, pair_at, &info) else {
-            warn!(
-                mirror = id.0,
-                logger = logger.name,
-                "no port left: a stream is not mirrored"
-            );
+            if let Some(held_back) = self.no_room.permit() {
+                let logger = &logger.name;
+                warn!(logger, held_back, "no port left: a stream is not mirrored");
+            }
             return;
         };
         mirror.streams.insert(stream, pair_at);

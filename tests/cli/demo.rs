@@ -122,7 +122,8 @@ fn two_demos_in_one_place_are_refused() {
 #[test]
 fn an_interrupted_demo_ends_its_calls_in_order() {
     let dir = tempfile::tempdir().unwrap();
-    let args = ["demo", "--calls", "2", "--seconds", "3600", "--log", "info"];
+    let log = "info,homeward::runtime::mirrors=debug";
+    let args = ["demo", "--calls", "2", "--seconds", "3600", "--log", log];
     let mut running = Daemon::start(dir.path(), &args);
     eventually("both calls are mirrored", || {
         (running.log().matches("mirror opened").count() == 2).then_some(())
