@@ -126,9 +126,9 @@
 //! | `media` | `["audio", "video", "floor"]` | what goes home; also `"other"` |
 //! | `deny_session_types` | `[]` | `private`, `prearranged`, `chat`, `first-to-answer`, `ambient-listening`, `adhoc` |
 //! | `loggers` | all, as in the file | names, the preferred one first |
-//! | `mandatory` | `false` | signalling cannot stop the mirror |
+//! | `mandatory` | `false` | signalling cannot stop the mirror; in this version it cannot in any case, since the verbs that stop one are refused |
 //! | `on_logger_loss` | `"continue"` | the call goes on unmirrored; `"refuse"`: a new call is refused unless a logger has room for all of its media; `"spool"` needs a trunk logger |
-//! | `on_failed_migration` | `"reject"` | or `"serve"` |
+//! | `on_failed_migration` | `"reject"` | or `"serve"`; read and checked, without effect in this version: only migrations that succeeded are told to it |
 //!
 //! ## `[archive]`
 //!
