@@ -12,7 +12,7 @@
 //! | drops as `stranger` | packets come from another address than the description says, and were not learned | the party changed its address in mid-call, or somebody else sends to the port. A party behind address translation needs a relay that may learn: the key `learning`, the flag `SIP-source-address`, or `media-handover` |
 //! | drops as `malformed` | what arrives is no RTP | the media is described as RTP and is something else |
 //! | drops as `no-destination` | the other leg's address is not known yet | normal before the answer; if it lasts, the answer never came |
-//! | drops as `blocked` | the direction is switched off by signalling | the call is on hold: look at `a=sendonly` and `a=inactive` in the last exchange |
+//! | drops as `blocked` | the flow is blocked by signalling; this version has no verb that does it | tell its makers |
 //! | drops as `loop` | the same packet came again and again | two relays send to each other: look at the descriptions, use `loop-protect` |
 //! | drops as `send-failed` | the kernel refused to send | routes and firewall of this machine |
 //! | drops as `socket-full` | the worker did not keep up, or the socket's buffer is too small | the kernel's limit `net.core.rmem_max`; more workers |
