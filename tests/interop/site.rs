@@ -156,7 +156,7 @@ impl Site {
             .unwrap();
         // The other party begins a little later: it is given time to end.
         let talk = Duration::from_millis(20) * u32::try_from(longest).unwrap()
-            + Duration::from_millis(700);
+            + Duration::from_millis(1_500);
         let callee_address = self.plan.callee_address();
         let ears = [(0, CALLER_ADDRESS), (1, callee_address)]
             .map(|(number, address)| Ear::open(address, self.ports.agent(number).rtp()));
