@@ -9,7 +9,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use homeward::plane::command::Command;
 use homeward::plane::counters::Counters;
-use homeward::plane::flow::{Expect, Flow, Learn, SlotId, Source};
+use homeward::plane::flow::{Expect, Flow, Learn, Route, SlotId, Source};
 use homeward::plane::{Plane, Settings, socket};
 use homeward::sys::clock::Clock;
 
@@ -66,6 +66,9 @@ fn set_up(mirrored: bool) -> (Plane, UdpSocket, UdpSocket, std::net::SocketAddr)
             forward_rtcp: None,
             blocked: false,
             clock_rate: 8_000,
+            known: None,
+            route: Route::Direct,
+            keep: None,
         };
         let open = Command::Open {
             slot: SlotId(slot),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use homeward::plane::command::Command;
 use homeward::plane::counters::Counters;
-use homeward::plane::flow::{Expect, Flow, Learn, SlotId, Source};
+use homeward::plane::flow::{Expect, Flow, Learn, Route, SlotId, Source};
 use homeward::plane::{Plane, Settings, WorkerHandle, socket};
 use homeward::sys::clock::Clock;
 use homeward::sys::rlimit::raise_nofile;
@@ -70,6 +70,9 @@ fn open(worker: &WorkerHandle, stream: u16, mirrors: usize) -> Arc<Counters> {
         forward_rtcp: None,
         blocked: false,
         clock_rate: 8_000,
+        known: None,
+        route: Route::Direct,
+        keep: None,
     };
     let open = Command::Open {
         slot,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use homeward::plane::command::Command;
 use homeward::plane::counters::Counters;
-use homeward::plane::flow::{Expect, Flow, Learn, SlotId, Source};
+use homeward::plane::flow::{Expect, Flow, Learn, Route, SlotId, Source};
 use homeward::plane::{Plane, Settings, socket};
 use homeward::sys::clock::Clock;
 
@@ -118,6 +118,9 @@ fn open(plane: &Plane, slot: u32, other: u32, party: &UdpSocket) -> (SocketAddr,
         forward_rtcp: None,
         blocked: false,
         clock_rate: 8_000,
+        known: None,
+        route: Route::Direct,
+        keep: None,
     };
     let open = Command::Open {
         slot: SlotId(slot),

@@ -267,6 +267,7 @@ pub(super) fn agreement(
         loggers: table
             .list("loggers", |text| Ok(text.to_owned()))
             .unwrap_or(default.loggers),
+        anchors: default.anchors,
         mandatory: table.boolean("mandatory").unwrap_or(default.mandatory),
         on_logger_loss: table
             .word("on_logger_loss")

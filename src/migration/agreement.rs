@@ -23,6 +23,8 @@ pub struct Agreement {
     pub deny_session_types: Vec<SessionType>,
     /// Names of loggers, in order of preference.
     pub loggers: Vec<String>,
+    /// Names of the primary's media anchors, in order of preference; for `Mode::Redirect`.
+    pub anchors: Vec<String>,
     /// Whether a stop or pause by signalling is ignored.
     pub mandatory: bool,
     /// What a call gets when no logger takes it.
@@ -43,6 +45,7 @@ impl Agreement {
             media: vec![MediaKind::Audio, MediaKind::Video, MediaKind::Floor],
             deny_session_types: Vec::new(),
             loggers,
+            anchors: Vec::new(),
             mandatory: false,
             on_logger_loss: OnLoggerLoss::Continue,
             on_failed_migration: OnFailedMigration::Reject,
@@ -57,6 +60,7 @@ impl Agreement {
         unique(&mut self.media);
         unique(&mut self.deny_session_types);
         unique(&mut self.loggers);
+        unique(&mut self.anchors);
         self
     }
 

@@ -64,6 +64,8 @@ pub struct MirrorRule {
     pub media: Vec<MediaKind>,
     /// Names of loggers in order of preference.
     pub loggers: Vec<String>,
+    /// Names of the primary's media anchors in order of preference, for `Mode::Redirect`.
+    pub anchors: Vec<String>,
     /// Whether signalling may stop it.
     pub mandatory: bool,
     /// What becomes of the call if no logger takes the mirror.
@@ -276,6 +278,7 @@ fn rule(record: &Record, agreement: &Agreement) -> MirrorRule {
         mode: agreement.mode,
         media: agreement.media.clone(),
         loggers: agreement.loggers.clone(),
+        anchors: agreement.anchors.clone(),
         mandatory: agreement.mandatory,
         on_logger_loss: agreement.on_logger_loss,
     }

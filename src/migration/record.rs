@@ -21,6 +21,21 @@ pub enum Trigger {
     PrimarySystem,
 }
 
+/// Whether a migration came about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Standing {
+    /// The user's service was authorised (TS 23.280 10.6.3).
+    #[default]
+    Authorised,
+    /// It was not; whether the user is served all the same is the agreement's matter
+    /// (TS 23.280 5.2.9.1).
+    Failed {
+        /// Why, as a word such as `partner-not-in-profile`.
+        reason: String,
+    },
+}
+
 /// What the partner knows of a migrated user (TS 23.280 10.6.3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -43,6 +58,9 @@ pub struct Record {
     /// Index of the user profile in use (TS 23.280 Table 10.6.3.2.1-1).
     #[serde(default)]
     pub profile_index: Option<u32>,
+    /// Whether it came about.
+    #[serde(default)]
+    pub standing: Standing,
     /// In force from then on.
     pub since: Timestamp,
     /// In force until then; `None` until it is ended.

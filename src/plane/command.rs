@@ -56,6 +56,18 @@ pub enum Event {
         /// The address.
         address: SocketAddr,
     },
+    /// Home does not answer on this slot, which faces it: packets go straight from now on.
+    HomeLost {
+        /// The slot.
+        slot: SlotId,
+        /// Packets that were sent home last and have not come back.
+        unanswered: u64,
+    },
+    /// Home answers again on this slot: packets go through it from now on.
+    HomeBack {
+        /// The slot.
+        slot: SlotId,
+    },
     /// The slot is empty; its counters will not change any more.
     Closed {
         /// The slot.

@@ -30,10 +30,16 @@ pub enum Drop {
     SocketFull,
     /// The flow is blocked by signalling.
     Blocked,
+    /// Came back from home after it had been sent straight.
+    LateHome,
+    /// Came back from home a second time.
+    HomeDuplicate,
+    /// Came back from home other than it was sent there, or was never sent there.
+    HomeAltered,
 }
 
 /// How many reasons for a drop there are.
-pub const DROP_COUNT: usize = 8;
+pub const DROP_COUNT: usize = 11;
 
 /// Counters of one stream.
 #[derive(Debug, Default)]
@@ -279,7 +285,7 @@ mod tests {
         });
         let seen = counters.snapshot();
         assert_eq!((seen.packets, seen.octets, seen.rtcp_packets), (2, 232, 1));
-        assert_eq!(seen.drops, [2, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(seen.drops, [2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]);
         assert_eq!((seen.dropped(), seen.dropped_as(Drop::Blocked)), (3, 1));
         assert_eq!((seen.forwarded, seen.forwarded_octets), (1, 172));
         assert_eq!((seen.mirrored, seen.mirror_dropped), (1, 1));

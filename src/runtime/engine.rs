@@ -117,6 +117,16 @@ impl Engine {
                         self.event(Event::Learned { stream, address });
                     }
                 }
+                plane::command::Event::HomeLost { slot, unanswered } => {
+                    if let Some(stream) = self.sockets.stream_at(worker, slot) {
+                        self.event(Event::HomeLost { stream, unanswered });
+                    }
+                }
+                plane::command::Event::HomeBack { slot } => {
+                    if let Some(stream) = self.sockets.stream_at(worker, slot) {
+                        self.event(Event::HomeBack { stream });
+                    }
+                }
                 plane::command::Event::Closed { slot } => self.sockets.closed(worker, slot),
             }
         }
@@ -248,6 +258,9 @@ impl Engine {
                     self.mirrors.detach(mirror, stream, &mut self.sockets);
                 }
                 Command::MirrorClose { mirror } => self.mirrors.close(mirror, &mut self.sockets),
+                Command::HomeOpen { .. }
+                | Command::HomeUpdate { .. }
+                | Command::HomeClose { .. } => {}
                 Command::Notice(notice) => self.notice(&notice),
             }
         }

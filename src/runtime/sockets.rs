@@ -12,9 +12,9 @@ use tracing::warn;
 use super::limited::Limited;
 use crate::plane::command::Command;
 use crate::plane::counters::Counters;
-use crate::plane::flow::{Expect, Flow, Learn, SlotId, Source};
+use crate::plane::flow::{Expect, Flow, HomeLimits, Learn, Route, SlotId, Source};
 use crate::plane::{Plane, socket};
-use crate::session::command::{Flow as SessionFlow, SourcePolicy};
+use crate::session::command::{Flow as SessionFlow, Route as SessionRoute, SourcePolicy};
 use crate::session::host::{BindError, DROP_REASONS, StreamCounters};
 use crate::session::ids::{StreamId, WorkerIndex};
 use crate::session::options::Learning;
@@ -181,7 +181,19 @@ impl Sockets {
             );
             return;
         };
-        let flow = plane_flow(wanted, forward, forward_rtcp);
+        let route = match wanted.route {
+            SessionRoute::Direct => Route::Direct,
+            SessionRoute::Via { home, home_rtcp } => {
+                let home_rtcp = home_rtcp.and_then(|to| self.slot(to, worker));
+                let home = self.slot(home, worker);
+                home.map_or(Route::Direct, |home| Route::Via { home, home_rtcp })
+            }
+            SessionRoute::Home(limits) => Route::Home(HomeLimits {
+                unreachable_after: limits.unreachable_after,
+                return_after: limits.return_after,
+            }),
+        };
+        let flow = plane_flow(wanted, forward, forward_rtcp, route);
         let Some(entry) = self.streams.get_mut(&stream) else {
             return;
         };
@@ -376,7 +388,12 @@ impl Sockets {
     }
 }
 
-fn plane_flow(wanted: &SessionFlow, forward: Option<SlotId>, forward_rtcp: Option<SlotId>) -> Flow {
+fn plane_flow(
+    wanted: &SessionFlow,
+    forward: Option<SlotId>,
+    forward_rtcp: Option<SlotId>,
+    route: Route,
+) -> Flow {
     Flow {
         expect: match wanted.kind {
             StreamKind::Rtp => Expect::Rtp,
@@ -400,5 +417,8 @@ fn plane_flow(wanted: &SessionFlow, forward: Option<SlotId>, forward_rtcp: Optio
         forward_rtcp,
         blocked: wanted.blocked,
         clock_rate: wanted.clock_rate,
+        known: wanted.known,
+        route,
+        keep: wanted.keep,
     }
 }

@@ -1,8 +1,11 @@
 //! What the core tells others to do. Carried out in order; each is idempotent.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use super::ids::{CallId, MirrorId, StreamId, WorkerIndex};
+use serde::{Deserialize, Serialize};
+
+use super::ids::{CallId, HomeId, MirrorId, StreamId, WorkerIndex};
 use super::options::Learning;
 use crate::wire::block::{CallInfo, StreamInfo, StreamKind};
 
@@ -62,8 +65,67 @@ pub enum Command {
         /// The mirror.
         mirror: MirrorId,
     },
+    /// Set a home leg up at the first of these anchors that takes it. Answered by
+    /// [`Event::HomeAnswered`](super::core::Event) or `HomeFailed`.
+    HomeOpen {
+        /// The home leg.
+        home: HomeId,
+        /// Names of the anchors that may take it, in order of preference.
+        anchors: Vec<String>,
+        /// What goes through it.
+        offer: HomeOffer,
+    },
+    /// What goes through a home leg, or what is known of the call, has changed; answered alike.
+    HomeUpdate {
+        /// The home leg.
+        home: HomeId,
+        /// All that goes through it now.
+        offer: HomeOffer,
+    },
+    /// A home leg has ended.
+    HomeClose {
+        /// The home leg.
+        home: HomeId,
+    },
     /// Something that operators want to see.
     Notice(Notice),
+}
+
+/// What is offered to the primary's media anchor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HomeOffer {
+    /// What the anchor is told about the call.
+    pub info: CallInfo,
+    /// Identities of the relays that the media has come through, this one last: an offer that
+    /// carries the identity of its receiver is a cycle, and is refused.
+    pub path: Vec<String>,
+    /// One m-line each: media sent there comes back there.
+    pub lanes: Vec<HomeLane>,
+}
+
+/// One direction of one media on its way through home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HomeLane {
+    /// Names it for the life of the home leg: `a=label` (RFC 4574).
+    pub label: String,
+    /// The stream that goes through it, as its logger would be told; `info.direction` is
+    /// `FromUser` or `ToUser` of the migrated leg.
+    pub info: StreamInfo,
+    /// Protocol of the m-line, `RTP/AVP`.
+    pub protocol: String,
+    /// Our socket towards home for RTP or datagrams.
+    pub rtp: SocketAddr,
+    /// The same for RTCP; `None` for media that is not RTP, or where it shares the RTP port.
+    pub rtcp: Option<SocketAddr>,
+}
+
+/// Where the anchor takes a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomeRemote {
+    /// RTP or datagrams.
+    pub rtp: SocketAddr,
+    /// RTCP, if it does not share the RTP port.
+    pub rtcp: Option<SocketAddr>,
 }
 
 /// Wanted state of a stream at its worker.
@@ -89,6 +151,39 @@ pub struct Flow {
     pub blocked: bool,
     /// Clock rate of the first codec, for jitter, in Hz; 8000 if not known.
     pub clock_rate: u32,
+    /// Where the peer was before the process was restarted; looked at when the stream is new to
+    /// its worker only.
+    pub known: Option<SocketAddr>,
+    /// The way of its packets, or that this is the stream facing home.
+    pub route: Route,
+    /// Keep accepted packets in the pre-roll of this call.
+    pub keep: Option<u64>,
+}
+
+/// The way of a stream's packets (design section 6, redirect).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Route {
+    /// Straight to where `forward` says.
+    #[default]
+    Direct,
+    /// Through the home leg; straight while home does not answer.
+    Via {
+        /// The stream that faces home, for RTP and datagrams.
+        home: StreamId,
+        /// The same for RTCP that arrives on an RTP port; `None`: like `home`.
+        home_rtcp: Option<StreamId>,
+    },
+    /// This stream faces home: what comes back goes to where `forward` says.
+    Home(HomeLimits),
+}
+
+/// When home counts as unreachable, and as back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomeLimits {
+    /// Packets were sent home for so long, and none came back: bypass it.
+    pub unreachable_after: Duration,
+    /// Home has answered without a pause for so long: go through it again.
+    pub return_after: Duration,
 }
 
 /// What is done with packets from an unexpected source (NG reference 13.2).

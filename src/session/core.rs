@@ -8,10 +8,10 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::call::Call;
-use super::command::{Command, EndReason};
+use super::command::{Command, EndReason, HomeRemote};
 use super::exchange::Kind;
 use super::host::Host;
-use super::ids::{CallId, StreamId};
+use super::ids::{CallId, HomeId, StreamId};
 use super::options::Learning;
 use super::ports::Ports;
 use super::reply::{Error, Explanation, Reply, Statistics};
@@ -81,6 +81,33 @@ pub enum Event {
         stream: StreamId,
         /// Its peer.
         address: SocketAddr,
+    },
+    /// The anchor takes a home leg: where, by the labels of its lanes. A lane that is missing was
+    /// refused.
+    HomeAnswered {
+        /// The home leg.
+        home: HomeId,
+        /// Where each lane goes.
+        lanes: Vec<(String, HomeRemote)>,
+    },
+    /// No anchor takes a home leg, or the one that had it has ended it.
+    HomeFailed {
+        /// The home leg.
+        home: HomeId,
+        /// Why, for `explain`.
+        reason: String,
+    },
+    /// A worker bypasses home, since it does not answer.
+    HomeLost {
+        /// The stream that faces home.
+        stream: StreamId,
+        /// Packets sent home last that have not come back.
+        unanswered: u64,
+    },
+    /// A worker goes through home again.
+    HomeBack {
+        /// The stream that faces home.
+        stream: StreamId,
     },
     /// Records or agreements have changed: decide anew for calls that name these parties.
     RegistryChanged,
@@ -203,6 +230,10 @@ impl Core {
                     mirror.learned(stream, address, &mut self.queue);
                 }
             }
+            Event::HomeAnswered { .. }
+            | Event::HomeFailed { .. }
+            | Event::HomeLost { .. }
+            | Event::HomeBack { .. } => {}
             Event::RegistryChanged => self.decide_anew(world, host, now),
             Event::Tick => self.tick(world, host, now),
             Event::Shutdown => {

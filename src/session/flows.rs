@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::call::Call;
-use super::command::{Command, Flow};
+use super::command::{Command, Flow, Route};
 use super::ids::StreamId;
 use super::media::{Half, Media, PortSet};
 use super::party::Party;
@@ -60,6 +60,9 @@ pub(super) fn flow(
         forward_rtcp,
         blocked: false,
         clock_rate: declared.or_else(other).map_or(8000, |d| d.clock_rate),
+        known: None,
+        route: Route::Direct,
+        keep: None,
     }
 }
 

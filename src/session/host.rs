@@ -181,7 +181,7 @@ impl Sum {
 }
 
 /// Names of the reasons for which a datagram is dropped, in the order of the counters.
-pub const DROP_REASONS: [&str; 8] = [
+pub const DROP_REASONS: [&str; 11] = [
     "stranger",       // from another address than the one expected
     "malformed",      // neither RTP nor RTCP where one of them was expected
     "too-large",      // longer than a packet buffer
@@ -190,4 +190,7 @@ pub const DROP_REASONS: [&str; 8] = [
     "send-failed",    // the kernel did not take it for sending
     "socket-full",    // the kernel dropped it before we read it (SO_RXQ_OVFL)
     "blocked",        // the flow is blocked by signalling
+    "late-home",      // came back from home after it had been sent straight
+    "home-duplicate", // came back from home a second time
+    "home-altered",   // came back from home other than it was sent there
 ];

@@ -48,7 +48,12 @@ pub struct StreamId(pub u64);
 #[serde(transparent)]
 pub struct MirrorId(pub u64);
 
+/// A home leg: the sockets of one call that face one primary's media anchor. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HomeId(pub u64);
+
 /// Index of a data plane worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WorkerIndex(pub u16);

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::sqlite::{self, Schema, classify};
 use crate::migration::identity::McId;
-use crate::migration::record::{Record, RecordId, Trigger};
+use crate::migration::record::{Record, RecordId, Standing, Trigger};
 use crate::wire::time::Timestamp;
 
 pub use super::sqlite::StoreError;
@@ -238,6 +238,7 @@ fn record(row: &Row<'_>) -> Result<Record, String> {
         functional_aliases: aliases.collect::<Result<_, _>>().map_err(bad)?,
         trigger: trigger(&text(6)?).map_err(wrong)?,
         profile_index: row.get(7).map_err(|error| wrong(error.to_string()))?,
+        standing: Standing::default(),
         since: Timestamp::from_nanos(unsigned(
             row.get(8).map_err(|error| wrong(error.to_string()))?,
         )),

@@ -251,6 +251,7 @@ impl Rig {
                 };
                 assert!(self.mirrors.insert(mirror, tape).is_none());
             }
+            Command::HomeOpen { .. } | Command::HomeUpdate { .. } | Command::HomeClose { .. } => {}
             Command::MirrorUpdate { mirror, info } => {
                 self.mirrors.get_mut(&mirror).unwrap().info = info;
             }

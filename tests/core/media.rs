@@ -71,7 +71,9 @@ fn harmless(command: &Command) -> bool {
             true
         }
         Command::Notice(_) => true,
+        Command::HomeOpen { .. } | Command::HomeUpdate { .. } => true,
         Command::Close { .. }
+        | Command::HomeClose { .. }
         | Command::MirrorOpen { .. }
         | Command::MirrorDetach { .. }
         | Command::MirrorClose { .. } => false,

@@ -20,6 +20,7 @@ pub(crate) fn agreement(system: &str) -> Agreement {
         media: vec![MediaKind::Audio, MediaKind::Floor],
         deny_session_types: Vec::new(),
         loggers: vec!["hq".into()],
+        anchors: Vec::new(),
         mandatory: true,
         on_logger_loss: OnLoggerLoss::Spool,
         on_failed_migration: OnFailedMigration::Reject,

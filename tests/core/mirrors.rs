@@ -292,6 +292,9 @@ fn rank(command: &Command) -> u8 {
         Command::MirrorClose { .. } => 2,
         Command::Notice(_) => 3,
         Command::Configure { .. }
+        | Command::HomeOpen { .. }
+        | Command::HomeUpdate { .. }
+        | Command::HomeClose { .. }
         | Command::MirrorOpen { .. }
         | Command::MirrorUpdate { .. }
         | Command::MirrorAttach { .. } => 9,

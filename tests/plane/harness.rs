@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use homeward::plane::command::{Command, Event};
 use homeward::plane::counters::{Counters, Snapshot};
-use homeward::plane::flow::{Expect, Flow, Learn, SlotId, Source};
+use homeward::plane::flow::{Expect, Flow, Learn, Route, SlotId, Source};
 use homeward::plane::{Plane, Settings, socket};
 use homeward::sys::clock::Clock;
 use homeward::sys::epoll::{Epoll, Ready};
@@ -67,6 +67,9 @@ pub(crate) fn flow(expect: Expect) -> Flow {
         forward_rtcp: None,
         blocked: false,
         clock_rate: 8_000,
+        known: None,
+        route: Route::Direct,
+        keep: None,
     }
 }
 
@@ -88,7 +91,9 @@ impl Stream {
         loop {
             let now = self.snapshot();
             if wanted(&now) {
-                return now;
+                // Fields are read one after the other: those that were read before the one that
+                // was waited for may have moved since.
+                return self.snapshot();
             }
             assert!(Clock::monotonic() < end, "still {now:?}");
             std::thread::yield_now();

@@ -11,7 +11,7 @@ use super::harness::*;
 fn closed(event: &Event) -> Option<SlotId> {
     match event {
         Event::Closed { slot } => Some(*slot),
-        Event::Learned { .. } => None,
+        Event::Learned { .. } | Event::HomeLost { .. } | Event::HomeBack { .. } => None,
     }
 }
 

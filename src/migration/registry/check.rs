@@ -1,7 +1,7 @@
 //! First phase of a change: check it, and reserve what it touches.
 
 use super::super::identity::{McId, Service, SystemName};
-use super::super::record::{Record, RecordId};
+use super::super::record::{Record, RecordId, Standing};
 use super::{Change, NewRecord, RecordUpdate, Registry, RegistryError};
 use crate::wire::time::Timestamp;
 
@@ -39,6 +39,7 @@ impl Registry {
             functional_aliases: new.functional_aliases,
             trigger: new.trigger,
             profile_index: new.profile_index,
+            standing: Standing::default(),
             since: new.since.unwrap_or(now),
             until: new.until,
         };

@@ -2,7 +2,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 
 use super::super::counters::Counters;
-use super::super::flow::{Flow, Learn, SlotId, Source};
+use super::super::flow::{Flow, Learn, Route, SlotId, Source};
 use super::*;
 use crate::sys::address::Address;
 
@@ -17,6 +17,9 @@ fn slot(expect: Expect) -> Slot {
         forward_rtcp: Some(SlotId(4)),
         blocked: false,
         clock_rate: 8_000,
+        known: None,
+        route: Route::Direct,
+        keep: None,
     };
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     Slot::new(socket, &flow, Arc::new(Counters::default()))

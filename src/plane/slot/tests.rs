@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use super::super::flow::{Learn, Source};
+use super::super::flow::{Learn, Route, Source};
 use super::*;
 use crate::wire::time::Timestamp;
 
@@ -15,6 +15,9 @@ fn flow(remote: &str, window: u32) -> Flow {
         forward_rtcp: None,
         blocked: false,
         clock_rate: 8_000,
+        known: None,
+        route: Route::Direct,
+        keep: None,
     }
 }
 

@@ -18,6 +18,7 @@ fn record(id: u64) -> Record {
         functional_aliases: vec!["a@p".parse().unwrap(), "b@p".parse().unwrap()],
         trigger: Trigger::PrimarySystem,
         profile_index: Some(u32::MAX),
+        standing: Standing::default(),
         since: at(1),
         until: None,
     }

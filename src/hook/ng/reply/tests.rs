@@ -106,7 +106,7 @@ fn stream(port: u16, kind: StreamKind) -> StreamView {
             packets: 1350,
             octets: 98_550,
             rtcp_packets: 50,
-            drops: [3, 0, 0, 0, 0, 0, 0, 1],
+            drops: [3, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0],
             ssrc: (kind == StreamKind::Rtp).then_some(305_419_896),
             lost: -1,
             last_packet: Some(Timestamp::from_secs(1_790_000_031)),
