@@ -33,6 +33,10 @@ impl Mailbox {
     }
 
     /// Adds a command and wakes the worker; gives it back if there is no room.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a command that found no room comes back whole"
+    )]
     pub(super) fn send(&self, command: Command) -> Result<(), Command> {
         let result = self.commands.push(command);
         self.wake();

@@ -185,6 +185,10 @@ impl WorkerHandle {
     /// # Errors
     ///
     /// The command itself, if the queue is full: try again later.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a command that found no room comes back whole"
+    )]
     pub fn send(&self, command: Command) -> Result<(), Command> {
         self.mailbox.send(command)
     }
