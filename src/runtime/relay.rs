@@ -178,8 +178,8 @@ fn control_thread(
         setup::preconditions(config)?;
         let logger = setup::logger(config, clock, faults)?;
         let (store, loaded) = setup::store(config, clock)?;
-        let mut announcers = Announcers::new(clock);
-        let engine = setup::engine(config, clock, logger.as_ref(), loaded, &mut announcers)?;
+        let announcers = Announcers::new(clock);
+        let engine = setup::engine(config, clock, logger.as_ref(), loaded, &announcers)?;
         let recordings = logger.as_ref().map(|logger| logger.recordings());
         let outcome = serve(config, clock, engine, store, recordings, stopping, tell).await;
         announcers.finish().await;
