@@ -82,7 +82,7 @@ fn mirror(mirror: &Mirror, host: &dyn Host) -> MirrorExplanation {
         None if mirror.loggers.is_empty() => "; the agreement names no logger".to_owned(),
         None => {
             let names = mirror.loggers.join(", ");
-            format!("; no logger took it: no room at {names}, or not in service")
+            format!("; no logger took it: no room at {names}")
         }
         Some(taken) if taken.streams < wanted => {
             let missing = wanted - taken.streams;
