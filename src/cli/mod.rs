@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config};
+use crate::runtime::reload::Origin;
 use crate::telemetry::log::{self, Format, LogError};
 
 /// Homeward: a media relay that brings the calls of migrated mission-critical users home.
@@ -60,6 +61,17 @@ impl Common {
             false => Format::Text,
         };
         log::init(filter, format)
+    }
+}
+
+impl Common {
+    /// Where the configuration can be read again.
+    fn origin(&self) -> Origin {
+        Origin {
+            file: self.config.clone(),
+            own_filter: self.log.is_some(),
+            on_hangup: true,
+        }
     }
 }
 

@@ -374,7 +374,7 @@ async fn a_context_can_be_added_later() {
 async fn a_token_guards_all_but_the_open_routes() {
     let fake = Fake::default();
     let settings = Settings {
-        token: Some(Token::new("0123456789abcdef")),
+        gate: Gate::new(Some(Token::new("0123456789abcdef"))),
         ..Settings::default()
     };
     let ask = async |path: &str, header: Option<&str>| {
