@@ -9,7 +9,7 @@ mod drain;
 mod explain;
 mod fields;
 mod migrations;
-mod moment;
+pub mod moment;
 mod problem;
 pub mod server;
 mod token;
