@@ -1,13 +1,14 @@
 //! Why a call is, or is not, mirrored (design section 2, promise 5).
 
 use super::call::Call;
-use super::flows;
 use super::host::Host;
 use super::media::PortSet;
 use super::party::Party;
+use super::recording::Switch;
 use super::reply::{Explanation, LegExplanation, MirrorExplanation, MirrorStream};
 use super::scope::{Attached, Mirror};
-use crate::migration::decision::{Decision, Outcome};
+use super::{flows, recording};
+use crate::migration::decision::Decision;
 
 /// All that explains a call, as of now.
 pub(super) fn of(call: &Call, host: &dyn Host) -> Explanation {
@@ -17,20 +18,15 @@ pub(super) fn of(call: &Call, host: &dyn Host) -> Explanation {
         ended: None,
         context: call.context.clone(),
         legs: call.parties.iter().map(|party| leg(party, host)).collect(),
-        mirrors: call.mirrors.iter().map(|m| mirror(m, host)).collect(),
+        mirrors: call.mirrors.iter().map(|m| mirror(call, m, host)).collect(),
+        recordings: recording::of(call),
     }
 }
 
 fn leg(party: &Party, host: &dyn Host) -> LegExplanation {
     let (decision, decided) = match &party.decided {
         Some(decided) => (**decided).clone(),
-        None => {
-            let undecided = Decision {
-                looked_up: None,
-                outcome: Outcome::Undecided,
-            };
-            (undecided, party.created)
-        }
+        None => (Decision::undecided(), party.created),
     };
     let mut traffic = party.closed.as_deref().cloned().unwrap_or_default();
     for media in &party.medias {
@@ -51,7 +47,7 @@ fn leg(party: &Party, host: &dyn Host) -> LegExplanation {
     }
 }
 
-fn mirror(mirror: &Mirror, host: &dyn Host) -> MirrorExplanation {
+fn mirror(call: &Call, mirror: &Mirror, host: &dyn Host) -> MirrorExplanation {
     let taken = host.taken(mirror.id);
     let wanted = mirror.attached.len();
     let flaw = match &taken {
@@ -63,6 +59,9 @@ fn mirror(mirror: &Mirror, host: &dyn Host) -> MirrorExplanation {
         Some(taken) if taken.streams < wanted => {
             let missing = wanted - taken.streams;
             format!("; for {missing} of its {wanted} streams the logger had no room")
+        }
+        Some(_) if call.switches.of(&mirror.primary) == Switch::Paused && wanted == 0 => {
+            "; paused by signalling".to_owned()
         }
         Some(_) => String::new(),
     };
