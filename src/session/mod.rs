@@ -21,6 +21,7 @@ mod media;
 mod named;
 mod names;
 mod negotiate;
+mod operate;
 pub mod options;
 mod party;
 mod ports;

@@ -62,6 +62,7 @@ impl Control for Script {
             }
             Request::Recording { .. }
             | Request::Statistics
+            | Request::Page { .. }
             | Request::Context { .. }
             | Request::Explain { .. } => Err(Error::Busy),
         }
