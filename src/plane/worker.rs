@@ -7,7 +7,7 @@
 //!    loggers, forward;
 //! 4. send the copies that are left, settle the latencies;
 //! 5. carry out the commands that woke the worker, with the same bound;
-//! 6. report slots that were closed, again if there was no room before.
+//! 6. report home lost or back, and slots that were closed, again if there was no room before.
 //!
 //! A socket gives one batch for each wake-up, so that none starves the others; what is left is
 //! reported ready again.
@@ -20,7 +20,7 @@ use crossbeam::utils::CachePadded;
 
 use super::command::{Command, Event};
 use super::counters::Drop;
-use super::decide::decide;
+use super::decide::{Part, decide};
 use super::events::EventQueue;
 use super::flow::SlotId;
 use super::latency::Recorder;
@@ -33,6 +33,8 @@ use crate::sys::clock::Clock;
 use crate::sys::epoll::{Epoll, Ready};
 use crate::sys::mmsg::PacketRing;
 use crate::wire::time::Timestamp;
+
+mod redirect;
 
 /// One worker; lives on its own thread.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub(super) struct Worker {
     latency: Recorder,
     /// Closed slots that control has not been told of.
     closed: Vec<SlotId>,
+    /// Slots facing home that have something to tell; each is here once at most.
+    news: Vec<u32>,
 }
 
 /// What a worker is given at its start.
@@ -84,13 +88,15 @@ impl Worker {
             copies: Copies::new(COPIES)?,
             latency: Recorder::new()?,
             closed: Vec::new(),
+            news: Vec::new(),
         })
     }
 
     /// Works until told to stop.
     pub(super) fn run(mut self) {
         while !self.mailbox.is_stopping() {
-            let wait = (!self.closed.is_empty()).then_some(REPORT_AGAIN);
+            let untold = !self.closed.is_empty() || !self.news.is_empty();
+            let wait = untold.then_some(REPORT_AGAIN);
             if self.epoll.wait(&mut self.ready, wait).is_err() {
                 return; // only if the descriptor itself is broken
             }
@@ -117,6 +123,7 @@ impl Worker {
             if commanded {
                 self.take_commands(now);
             }
+            self.report_home();
             self.report_closed();
         }
     }
@@ -158,7 +165,9 @@ impl Worker {
             let address = slot.peer.to_std();
             self.tell_learned(index, address);
         }
-        if decision.taken {
+        if decision.part != Part::None {
+            self.redirect(index, buffer, decision, alone, now);
+        } else if decision.taken {
             self.forward(index, buffer, decision.to, alone);
             self.copy(index, buffer);
         }
