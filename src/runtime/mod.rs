@@ -9,6 +9,8 @@ mod contact;
 pub mod control;
 pub mod door;
 pub mod engine;
+mod home_sip;
+mod homes;
 mod limited;
 pub mod logger;
 mod metrics;
