@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::announcer::{Announcers, Target};
+use super::announcer::{Announcers, Door, Target};
 use super::contact::Contact;
 use super::control::Mailbox;
 use super::engine::Engine;
@@ -111,7 +111,7 @@ pub(super) fn engine(
     logger: Option<&Service>,
     loaded: Loaded,
     homes: Homes,
-    announcers: &mut Announcers,
+    announcers: &Announcers,
 ) -> Result<Engine> {
     // Without more descriptors calls are refused one by one, with the reason; so this may fail.
     drop(rlimit::raise_nofile(DESCRIPTORS));
@@ -170,7 +170,7 @@ fn mirror_loggers(
     config: &Config,
     embedded: Option<&Service>,
     instance: &str,
-    announcers: &mut Announcers,
+    announcers: &Announcers,
 ) -> Result<Vec<MirrorLogger>> {
     let archive = &config.archive;
     let mut loggers = Vec::new();
@@ -190,10 +190,12 @@ fn mirror_loggers(
                     None => Contact::Silent,
                     Some(door) => Contact::There(announcers.start(Target {
                         name: logger.name.clone(),
-                        address: door.address,
-                        token: door.token().map_err(|text| {
-                            anyhow!("logger[{place}].announce_token_file: {text}")
-                        })?,
+                        door: Door {
+                            address: door.address,
+                            token: door.token().map_err(|text| {
+                                anyhow!("logger[{place}].announce_token_file: {text}")
+                            })?,
+                        },
                         relay: instance.to_owned(),
                     })),
                 };
