@@ -186,12 +186,6 @@ impl Door {
         Err(self.refused(answer.status.as_u16(), problem).into())
     }
 
-    /// The same for `GET`, in the form that is wanted.
-    pub(super) fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T> {
-        let answer = self.ask("GET", path, None)?;
-        self.read(answer)
-    }
-
     /// Reads an answer.
     pub(super) fn read<T: DeserializeOwned>(&self, answer: Value) -> Result<T> {
         let read = serde_json::from_value(answer);
