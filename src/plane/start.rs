@@ -29,8 +29,32 @@ pub struct Settings {
     pub command_queue: usize,
     /// Events that can wait for control, of all workers.
     pub event_queue: usize,
+    /// Bounds of the pre-roll.
+    pub preroll: Preroll,
     /// The clock of the process.
     pub clock: Clock,
+}
+
+/// Bounds of what is kept of streams whose [`keep`](super::flow::Flow::keep) asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preroll {
+    /// No packet is kept for longer; zero: none is kept.
+    pub age: Duration,
+    /// Octets for each call; zero: none.
+    pub call_bytes: usize,
+    /// Octets in all: each worker has its equal part; zero: none.
+    pub bytes: usize,
+}
+
+impl Default for Preroll {
+    /// 10 s, 1 MiB for each call, 64 MiB in all.
+    fn default() -> Self {
+        Self {
+            age: Duration::from_secs(10),
+            call_bytes: 1 << 20,
+            bytes: 64 << 20,
+        }
+    }
 }
 
 impl Settings {
@@ -41,6 +65,11 @@ impl Settings {
             pin: true,
             command_queue: 4_096,
             event_queue: 4_096,
+            preroll: Preroll {
+                age: Duration::from_secs(10),
+                call_bytes: 1 << 20,
+                bytes: 64 << 20,
+            },
             clock,
         }
     }

@@ -48,6 +48,7 @@ fn leg(party: &Party, host: &dyn Host) -> LegExplanation {
         drops: drops
             .map(|(name, count)| (name.to_owned(), count))
             .collect(),
+        preroll: traffic.preroll,
     }
 }
 

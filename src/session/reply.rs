@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::host::{StreamCounters, Traffic};
+use super::host::{Preroll, StreamCounters, Traffic};
 use super::ids::{CallId, MirrorId, StreamId};
 use crate::migration::context::CallContext;
 use crate::migration::decision::{Decision, LegRole};
@@ -231,6 +231,9 @@ pub struct LegExplanation {
     pub packets: u64,
     /// Packets dropped, by reason; only reasons that occurred.
     pub drops: Vec<(String, u64)>,
+    /// What was kept of its packets while the call was undecided.
+    #[serde(skip_serializing_if = "Preroll::is_empty")]
+    pub preroll: Preroll,
 }
 
 /// The state of one mirror.

@@ -10,7 +10,7 @@ use crate::migration::context::SessionType;
 use crate::migration::decision::{LegRole, decide};
 use crate::migration::record::{Record, RecordId};
 use crate::migration::registry::{NewRecord, RecordFilter, RecordUpdate, Registry};
-use crate::session::host::StreamCounters;
+use crate::session::host::{Preroll, StreamCounters};
 use crate::session::ids::{CallId, MirrorId, StreamId};
 use crate::session::reply::{
     CallView, Error, Explanation, LegExplanation, MediaView, MirrorExplanation, MirrorStream,
@@ -186,6 +186,11 @@ fn explained() -> Explanation {
         decided: now(),
         packets: 12,
         drops: vec![("stranger".into(), 2)],
+        preroll: Preroll {
+            kept: 0,
+            sent: 500,
+            evicted: 7,
+        },
     };
     Explanation {
         call_id: CallId::from("c/1"),
