@@ -166,6 +166,15 @@ impl SlotTable {
         Some(slot)
     }
 
+    /// The sockets of all slots.
+    pub(super) fn into_sockets(self) -> Vec<(SlotId, UdpSocket)> {
+        let slots = self.pages.into_iter().flat_map(<[_]>::into_vec);
+        (0..)
+            .zip(slots)
+            .filter_map(|(index, slot)| Some((SlotId(index), slot?.socket)))
+            .collect()
+    }
+
     /// How many slots are in service.
     pub(super) fn len(&self) -> usize {
         self.live

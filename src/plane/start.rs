@@ -1,5 +1,6 @@
 //! Starting and stopping the workers, and how control talks to them.
 
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -10,6 +11,7 @@ use crossbeam::utils::CachePadded;
 
 use super::command::Command;
 use super::events::EventQueue;
+use super::flow::SlotId;
 use super::latency::{self, Latencies, Request};
 use super::mailbox::Mailbox;
 use super::metrics::WorkerMetrics;
@@ -78,7 +80,7 @@ impl Settings {
 /// The running data plane. Dropping it stops the workers and closes their sockets.
 pub struct Plane {
     workers: Vec<WorkerHandle>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<Vec<(SlotId, UdpSocket)>>>,
     events: Arc<EventQueue>,
 }
 
@@ -137,6 +139,18 @@ impl Plane {
         self.shut_down();
     }
 
+    /// Stops the workers and gives their sockets, with the index of the worker and the slot. What
+    /// arrives from now on waits in them.
+    pub fn release(mut self) -> Vec<(usize, SlotId, UdpSocket)> {
+        let sockets = self.shut_down().into_iter().enumerate();
+        sockets
+            .flat_map(|(worker, sockets)| {
+                let located = move |(slot, socket)| (worker, slot, socket);
+                sockets.into_iter().map(located)
+            })
+            .collect()
+    }
+
     fn start_worker(
         &mut self,
         index: usize,
@@ -161,10 +175,11 @@ impl Plane {
                 match pinned.and_then(|()| Worker::new(equipment)) {
                     Ok(worker) => {
                         let _ = tell.send(Ok(()));
-                        worker.run();
+                        worker.run()
                     }
                     Err(error) => {
                         let _ = tell.send(Err(error));
+                        Vec::new()
                     }
                 }
             })?;
@@ -177,14 +192,16 @@ impl Plane {
         told.recv().map_err(io::Error::other)?
     }
 
-    fn shut_down(&mut self) {
+    /// Stops the workers; their sockets, by worker.
+    fn shut_down(&mut self) -> Vec<Vec<(SlotId, UdpSocket)>> {
         for worker in &self.workers {
             worker.mailbox.stop();
         }
-        for thread in self.threads.drain(..) {
-            // A worker that panicked has nothing more to say.
-            let _ = thread.join();
-        }
+        // A worker that panicked has nothing more to say.
+        let threads = self.threads.drain(..);
+        threads
+            .map(|thread| thread.join().unwrap_or_default())
+            .collect()
     }
 }
 

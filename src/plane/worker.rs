@@ -12,6 +12,7 @@
 //! A socket gives one batch for each wake-up, so that none starves the others; what is left is
 //! reported ready again.
 
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, mem};
@@ -87,12 +88,12 @@ impl Worker {
         })
     }
 
-    /// Works until told to stop.
-    pub(super) fn run(mut self) {
+    /// Works until told to stop; then gives the sockets, with what has arrived on them since.
+    pub(super) fn run(mut self) -> Vec<(SlotId, UdpSocket)> {
         while !self.mailbox.is_stopping() {
             let wait = (!self.closed.is_empty()).then_some(REPORT_AGAIN);
             if self.epoll.wait(&mut self.ready, wait).is_err() {
-                return; // only if the descriptor itself is broken
+                break; // only if the descriptor itself is broken
             }
             self.metrics.wakeups.add(1);
             let now = self.clock.now();
@@ -119,6 +120,7 @@ impl Worker {
             }
             self.report_closed();
         }
+        self.slots.into_sockets()
     }
 
     /// One batch of one socket; how many datagrams there were.

@@ -11,6 +11,7 @@
 pub mod address;
 pub mod affinity;
 pub mod clock;
+pub mod descriptors;
 pub mod epoll;
 pub mod eventfd;
 pub mod mmsg;

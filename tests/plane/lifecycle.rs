@@ -244,3 +244,25 @@ fn what_has_arrived_is_carried_before_a_stream_ends() {
     assert_eq!(closed_slots, [slot]);
     assert_eq!(call.left.snapshot().mirrored, 40);
 }
+
+#[test]
+fn released_sockets_keep_what_arrives() {
+    let call = pair(Expect::Rtp, V4, V4);
+    let packet = rtp(1, 1, &[1; 20]);
+    call.a.send_to(&packet, call.left.address).unwrap();
+    assert_eq!(receive(&call.b), packet);
+    let Pair { plane, a, left, .. } = call;
+    let sockets = plane.release();
+    let later = rtp(1, 2, &[2; 20]);
+    a.send_to(&later, left.address).unwrap();
+    assert_eq!(sockets.len(), 2);
+    let (worker, slot, socket) = &sockets[0];
+    assert_eq!((*worker, *slot), (0, left.slot));
+    assert_eq!(socket.local_addr().unwrap(), left.address);
+    let mut buffer = [0; 64];
+    let (length, from) = socket.recv_from(&mut buffer).unwrap();
+    assert_eq!(
+        (&buffer[..length], from),
+        (&later[..], a.local_addr().unwrap())
+    );
+}
