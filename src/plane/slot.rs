@@ -8,6 +8,7 @@ use super::counters::Counters;
 use super::flow::{Expect, Flow, SlotId};
 use super::learn::{Learner, Rules};
 use super::loops::LoopGuard;
+use super::preroll::Preroll;
 use super::stats::RtpStats;
 use crate::sys::address::Address;
 
@@ -33,6 +34,8 @@ pub(super) struct Slot {
     pub(super) guard: LoopGuard,
     /// Boxed, because most streams have none.
     pub(super) mirrors: Option<Box<Mirrors>>,
+    /// What is kept while it is undecided where the packets belong.
+    pub(super) preroll: Option<Box<Preroll>>,
     pub(super) counters: Arc<Counters>,
 }
 
@@ -58,6 +61,7 @@ impl Slot {
             stats: RtpStats::default(),
             guard: LoopGuard::default(),
             mirrors: None,
+            preroll: None,
             counters,
         }
     }
@@ -89,8 +93,9 @@ impl Slot {
     /// Whether one of the loggers is not among these.
     pub(super) fn loses_mirror(&self, targets: &[Address]) -> bool {
         let mirrors = self.mirrors.iter().flat_map(|mirrors| mirrors.iter());
+        let flushed = self.preroll.iter().flat_map(|preroll| preroll.targets());
         mirrors
-            .into_iter()
+            .chain(flushed)
             .any(|former| former.is_some() && !targets.contains(former))
     }
 

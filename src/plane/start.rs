@@ -103,7 +103,7 @@ impl Plane {
         };
         for index in 0..count {
             let processor = processors.iter().rev().cycle().nth(index).copied();
-            plane.start_worker(index, processor.filter(|_| settings.pin), settings)?;
+            plane.start_worker(index, processor.filter(|_| settings.pin), count, settings)?;
         }
         Ok(plane)
     }
@@ -155,6 +155,7 @@ impl Plane {
         &mut self,
         index: usize,
         processor: Option<usize>,
+        workers: usize,
         settings: &Settings,
     ) -> io::Result<()> {
         let mailbox = Arc::new(Mailbox::new(settings.command_queue)?);
@@ -165,6 +166,8 @@ impl Plane {
             mailbox: Arc::clone(&mailbox),
             events: Arc::clone(&self.events),
             metrics: Arc::clone(&metrics),
+            preroll: settings.preroll,
+            workers,
         };
         // The buffers are made on the worker's own processor.
         let (tell, told) = mpsc::channel();

@@ -8,3 +8,4 @@ mod harness;
 mod hostile;
 mod lifecycle;
 mod mirror;
+mod preroll;
