@@ -282,6 +282,13 @@ impl Prerolls {
         slot.preroll = None;
     }
 
+    /// The worker stops: flushes are brought to their end. What is undecided is lost with it.
+    pub(super) fn stop(&mut self, slots: &mut SlotTable, way: &Way<'_>) {
+        while let Some(index) = self.flushing.pop_front() {
+            self.close(slots, index, way);
+        }
+    }
+
     /// Opens a chunk for a slot, at the cost of older ones if need be. A flush never loses a
     /// packet: if there is no other way, its oldest chunk goes out at once.
     fn make_room(&mut self, slots: &mut SlotTable, index: u32, now: Timestamp, way: &Way<'_>) {

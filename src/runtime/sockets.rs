@@ -381,6 +381,8 @@ impl Sockets {
                     preroll_evicted: read.preroll_evicted,
                     last_packet: read.last_packet,
                     learned: read.learned,
+                    home_sent: read.home_sent,
+                    home_lost: read.home_lost,
                 }
             })
     }
