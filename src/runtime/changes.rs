@@ -114,6 +114,9 @@ fn relay(force: &mut Relay, new: &Relay, sorter: &mut Sorter) {
         port_linger,
         learning,
         strict_source,
+        preroll,
+        preroll_call_bytes,
+        preroll_bytes,
         plain_networks,
     } = new;
     sorter.later("relay.system", &force.system, system);
@@ -149,6 +152,14 @@ fn relay(force: &mut Relay, new: &Relay, sorter: &mut Sorter) {
         &mut force.strict_source,
         strict_source,
     );
+    // Workers have taken the room for it.
+    sorter.later("relay.preroll", &force.preroll, preroll);
+    sorter.later(
+        "relay.preroll_call_bytes",
+        &force.preroll_call_bytes,
+        preroll_call_bytes,
+    );
+    sorter.later("relay.preroll_bytes", &force.preroll_bytes, preroll_bytes);
     // The check of the file asks it, and nobody else.
     force.plain_networks.clone_from(plain_networks);
 }
