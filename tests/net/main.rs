@@ -6,6 +6,8 @@
 mod bad_input;
 mod carried;
 mod commands;
+mod drain;
 mod harness;
 mod limits;
 mod mirrored;
+mod reload;
