@@ -6,6 +6,9 @@
 mod bad_input;
 mod carried;
 mod commands;
+mod groups;
 mod harness;
 mod limits;
+mod migration;
 mod mirrored;
+mod rows;
