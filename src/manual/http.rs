@@ -9,11 +9,12 @@
 //! | `POST /v1/migrations` | 201 and the record, when it is on disk |
 //! | `GET /v1/migrations` | a page: `{"migrations": [...], "next": 117}` |
 //! | `GET /v1/migrations/{id}` | the record |
-//! | `PATCH /v1/migrations/{id}` | changes `partner_id`, `functional_aliases`, `profile_index`, `until` |
+//! | `PATCH /v1/migrations/{id}` | changes `partner_id`, `functional_aliases`, `profile_index`, `result` and `reason`, `until` |
 //! | `DELETE /v1/migrations/{id}` | ends it now; the record as it is then |
 //! | `GET /v1/calls` | `{"calls": [call-id, ...]}`, `?limit=` at most (1,000) |
 //! | `GET /v1/calls/{call-id}` | legs, sockets, counters |
 //! | `GET /v1/calls/{call-id}/explain` | why it is, or is not, mirrored; also for calls ended lately |
+//! | `POST /v1/calls/{call-id}/recording` | `{"action": "start", "stop", "pause" or "resume", "primary": system}`; without `primary` all mirrors of the call |
 //! | `PUT /v1/calls/{call-id}/context` | 204; tells more about a call |
 //! | `GET /healthz` | 200 while the process answers |
 //! | `GET /readyz` | 200 when calls are taken, else 503 and the reason |
@@ -46,7 +47,13 @@
 //! ## Context of a call
 //!
 //! `service`, `session_type`, `calling_id`, `called_id`, `group_id`, `functional_alias`,
-//! `emergency`. What is left out stays as it was; `emergency` can be raised, not lowered.
+//! `called_functional_alias`, `emergency`. What is left out stays as it was; `emergency` can be raised, not lowered.
+//!
+//! ## Recording
+//!
+//! The answer lists the primaries that an agreement sends the call to: `switch` (`on`, `paused`,
+//! `stopped`), `mandatory`, and a `warning` if not all was done that was asked
+//! ([`migration`](super::migration)).
 //!
 //! ## Explain
 //!
