@@ -535,7 +535,7 @@ fn run(steps: Vec<Step>) {
                     functional_aliases: new.functional_aliases.clone(),
                     trigger: new.trigger,
                     profile_index: None,
-                    standing: crate::migration::record::Standing::default(),
+                    standing: Standing::default(),
                     since: since.unwrap_or(now),
                     until: new.until,
                 };
