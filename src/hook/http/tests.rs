@@ -344,7 +344,8 @@ async fn calls_are_shown_and_explained() {
     );
     assert_eq!(
         explained["legs"][0]["media"],
-        "12 packets taken, dropped: 2 stranger"
+        "12 packets taken, dropped: 2 stranger; 500 sent after a late decision; 7 given up before a \
+         decision"
     );
 }
 
