@@ -5,6 +5,7 @@
 
 mod exchange;
 mod harness;
+mod late;
 mod life;
 mod losses;
 mod media;

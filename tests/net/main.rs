@@ -7,5 +7,6 @@ mod bad_input;
 mod carried;
 mod commands;
 mod harness;
+mod late;
 mod limits;
 mod mirrored;
