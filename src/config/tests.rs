@@ -486,7 +486,7 @@ format = "json"
 
 #[test]
 fn the_preroll_is_bounded_and_zero_turns_it_off() {
-    let relay = |keys: &str| super::check(&format!("[relay]\n{keys}\n")).map(|c| c.relay);
+    let relay = |keys: &str| check(&format!("[relay]\n{keys}\n")).map(|c| c.relay);
     let kept = relay("").unwrap();
     assert_eq!(kept.preroll, Duration::from_secs(10));
     assert_eq!(
