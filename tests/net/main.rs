@@ -9,6 +9,7 @@ mod commands;
 mod drain;
 mod groups;
 mod harness;
+mod late;
 mod limits;
 mod migration;
 mod mirrored;
