@@ -124,6 +124,8 @@ impl Filed {
     fn must_reload(&self, relay: &str, more: &str, rest: &str) -> Value {
         let (status, answer) = self.reload(relay, more, rest);
         assert_eq!(status, 200, "{answer}");
+        // The answer does not wait for the workers; what they are asked after the reload does.
+        assert!(self.relay.latencies().is_some());
         answer
     }
 
