@@ -1,16 +1,17 @@
 //! Why a call is, or is not, mirrored (design section 2, promise 5).
 
 use super::call::Call;
-use super::flows;
 use super::host::Host;
 use super::media::PortSet;
 use super::party::Party;
+use super::ports::Ports;
 use super::reply::{Explanation, LegExplanation, MirrorExplanation, MirrorStream};
 use super::scope::{Attached, Mirror};
+use super::{flows, home};
 use crate::migration::decision::{Decision, Outcome};
 
 /// All that explains a call, as of now.
-pub(super) fn of(call: &Call, host: &dyn Host) -> Explanation {
+pub(super) fn of(call: &Call, ports: &Ports, host: &dyn Host) -> Explanation {
     Explanation {
         call_id: call.id.clone(),
         created: call.created,
@@ -18,6 +19,7 @@ pub(super) fn of(call: &Call, host: &dyn Host) -> Explanation {
         context: call.context.clone(),
         legs: call.parties.iter().map(|party| leg(party, host)).collect(),
         mirrors: call.mirrors.iter().map(|m| mirror(m, host)).collect(),
+        homes: home::explain::of(call, ports, host),
     }
 }
 
