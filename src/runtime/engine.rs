@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::homes::{HomeNews, Homes};
 use super::limited::Limited;
@@ -310,6 +310,46 @@ impl Engine {
                     );
                 }
             }
+            Notice::HomeUp(call, primary) => {
+                debug!(%call, primary, "media goes through home");
+            }
+            Notice::HomeFailed {
+                call,
+                primary,
+                reason,
+            } => {
+                debug!(%call, primary, reason, "no anchor takes a home leg");
+                if let Some(held_back) = self.limits.home_failed.permit() {
+                    warn!(
+                        primary,
+                        reason,
+                        held_back,
+                        "no anchor takes the media of a call: it goes straight, and is tried again"
+                    );
+                }
+            }
+            Notice::HomeLost {
+                call,
+                primary,
+                unanswered,
+            } => {
+                debug!(%call, primary, unanswered, "home does not answer, it is bypassed");
+                if let Some(held_back) = self.limits.home_lost.permit() {
+                    warn!(
+                        primary,
+                        unanswered,
+                        held_back,
+                        "an anchor does not send back what goes there: media of a call goes \
+                         straight"
+                    );
+                }
+            }
+            Notice::HomeBack(call, primary) => {
+                debug!(%call, primary, "home answers again, media goes through it");
+                if let Some(held_back) = self.limits.home_back.permit() {
+                    info!(primary, held_back, "an anchor answers again");
+                }
+            }
             Notice::UnknownInterface(call, name) => {
                 debug!(%call, name, "unknown interface asked for");
                 if let Some(held_back) = self.limits.interface.permit() {
@@ -327,6 +367,9 @@ impl Engine {
 #[derive(Debug, Default)]
 struct Limits {
     one_way: Limited,
+    home_failed: Limited,
+    home_lost: Limited,
+    home_back: Limited,
     interface: Limited,
 }
 

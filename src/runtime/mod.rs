@@ -5,6 +5,7 @@
 //! [`engine::Engine`] the heart of its control loop.
 
 mod announcer;
+pub mod client;
 mod contact;
 pub mod control;
 pub mod door;

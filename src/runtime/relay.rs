@@ -178,17 +178,10 @@ fn control_thread(
         setup::preconditions(config)?;
         let logger = setup::logger(config, clock, faults)?;
         let (store, loaded) = setup::store(config, clock)?;
-        let mut announcers = Announcers::new(clock);
+        let announcers = Announcers::new(clock);
         let (mailbox, messages) = control::mailbox();
         let homes = setup::homes(config, &mailbox);
-        let engine = setup::engine(
-            config,
-            clock,
-            logger.as_ref(),
-            loaded,
-            homes,
-            &mut announcers,
-        )?;
+        let engine = setup::engine(config, clock, logger.as_ref(), loaded, homes, &announcers)?;
         let recordings = logger.as_ref().map(|logger| logger.recordings());
         let parts = (engine, mailbox, messages);
         let outcome = serve(config, clock, parts, store, recordings, stopping, tell).await;

@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::announcer::{Announcers, Target};
+use super::announcer::{Announcers, Door, Target};
 use super::contact::Contact;
 use super::control::Mailbox;
 use super::engine::Engine;
@@ -18,8 +18,11 @@ use crate::logger::service::{Options, Service, Settings as LoggerSettings};
 use crate::migration::registry::Registry;
 use crate::mirror::rtp::PortBook;
 use crate::plane::{self, Plane};
-use crate::session::core::{Core, Interface, LocalAddress, Settings as CoreSettings};
-use crate::session::options::Learning;
+use crate::session::command::HomeLimits;
+use crate::session::core::{
+    Anchor as CoreAnchor, Core, Interface, LocalAddress, Settings as CoreSettings,
+};
+use crate::session::options::{Family, Learning};
 use crate::store::registry::{Loaded, Store};
 use crate::sys::clock::Clock;
 use crate::sys::rlimit;
@@ -111,7 +114,7 @@ pub(super) fn engine(
     logger: Option<&Service>,
     loaded: Loaded,
     homes: Homes,
-    announcers: &mut Announcers,
+    announcers: &Announcers,
 ) -> Result<Engine> {
     // Without more descriptors calls are refused one by one, with the reason; so this may fail.
     drop(rlimit::raise_nofile(DESCRIPTORS));
@@ -170,7 +173,7 @@ fn mirror_loggers(
     config: &Config,
     embedded: Option<&Service>,
     instance: &str,
-    announcers: &mut Announcers,
+    announcers: &Announcers,
 ) -> Result<Vec<MirrorLogger>> {
     let archive = &config.archive;
     let mut loggers = Vec::new();
@@ -190,10 +193,12 @@ fn mirror_loggers(
                     None => Contact::Silent,
                     Some(door) => Contact::There(announcers.start(Target {
                         name: logger.name.clone(),
-                        address: door.address,
-                        token: door.token().map_err(|text| {
-                            anyhow!("logger[{place}].announce_token_file: {text}")
-                        })?,
+                        door: Door {
+                            address: door.address,
+                            token: door.token().map_err(|text| {
+                                anyhow!("logger[{place}].announce_token_file: {text}")
+                            })?,
+                        },
                         relay: instance.to_owned(),
                     })),
                 };
@@ -228,8 +233,21 @@ fn core_settings(config: &Config, instance: String) -> CoreSettings {
             config::Learning::Heuristic => Learning::Heuristic,
         },
         strict_source: relay.strict_source,
+        anchors: config.anchors.iter().map(anchor).collect(),
         instance,
         ended_kept: relay.ended_calls,
+    }
+}
+
+fn anchor(wanted: &config::Anchor) -> CoreAnchor {
+    CoreAnchor {
+        name: wanted.name.clone(),
+        interface: wanted.interface.clone(),
+        family: Family::of(wanted.address()),
+        limits: HomeLimits {
+            unreachable_after: wanted.unreachable_after,
+            return_after: wanted.return_after,
+        },
     }
 }
 

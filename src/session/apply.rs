@@ -13,7 +13,7 @@ use super::home::Home;
 use super::host::Host;
 use super::ids::{StreamId, WorkerIndex};
 use super::party::PartyId;
-use super::reply::{Error, Reply};
+use super::reply::{CallState, Error, Reply};
 use super::request::{Delete, Exchange};
 use super::sockets::{Opened, Sockets};
 use super::timers::Verdict;
@@ -94,7 +94,7 @@ impl Core {
         host: &dyn Host,
         now: Timestamp,
     ) -> Result<Box<Call>, Error> {
-        if self.stopping || self.calls.len() >= self.settings.max_calls {
+        if self.stopping || self.draining || self.calls.len() >= self.settings.max_calls {
             self.totals.rejected_total += 1;
             return Err(Error::SessionLimit);
         }
@@ -331,8 +331,9 @@ impl Core {
     ) {
         let mut draft = self.calls[key].clone();
         self.count_end(&draft, reason, host, now);
-        let mut explanation = explain::of(&draft, &self.ports, host);
-        explanation.ended = Some(now);
+        let mut explanation = explain::of(&draft, &self.ports, host, now);
+        (explanation.ended, explanation.end) = (Some(now), Some(reason));
+        explanation.state = CallState::Ended;
         let legs: Vec<PartyId> = draft.parties.iter().map(|party| party.id).collect();
         legs.into_iter().for_each(|leg| draft.remove_party(leg));
         self.commit(Some(key), draft, &[], world, host, now);

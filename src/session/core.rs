@@ -12,7 +12,7 @@ use super::command::{Command, EndReason, HomeLimits, HomeRemote};
 use super::exchange::Kind;
 use super::home::Home;
 use super::host::Host;
-use super::ids::{CallId, HomeId, StreamId};
+use super::ids::{CallId, HomeId, MirrorId, StreamId};
 use super::options::{Family, Learning};
 use super::ports::Ports;
 use super::reply::{Error, Explanation, Reply, Statistics};
@@ -134,6 +134,12 @@ pub enum Event {
     },
     /// Records or agreements have changed: decide anew for calls that name these parties.
     RegistryChanged,
+    /// Agreements or loggers have changed: decide anew for all calls.
+    Reconfigured {
+        /// Mirrors whose logger is gone, or is to be reached elsewhere: they begin anew at the
+        /// first logger that takes them.
+        lost: Vec<MirrorId>,
+    },
     /// The time asked for by `poll_timeout` has come (or any other moment: it is harmless).
     Tick,
     /// The relay stops: end all calls.
@@ -164,6 +170,8 @@ pub struct Core {
     pub(super) next_mirror: u64,
     pub(super) next_home: u64,
     pub(super) stopping: bool,
+    /// New calls are refused, and those that are up go on.
+    pub(super) draining: bool,
 }
 
 impl Core {
@@ -185,6 +193,7 @@ impl Core {
             next_mirror: 0,
             next_home: 0,
             stopping: false,
+            draining: false,
         }
     }
 
@@ -221,6 +230,9 @@ impl Core {
                     .map(|(_, call)| call.id.clone());
                 Ok(Reply::Calls(ids.collect()))
             }
+            Request::Page { after, limit } => {
+                Ok(Reply::Page(Box::new(self.page(after, limit, host, now))))
+            }
             Request::Statistics => Ok(Reply::Statistics(Box::new(self.statistics()))),
             Request::Context { call_id, context } => {
                 let key = self.ids.get(&call_id).copied().ok_or(Error::UnknownCall)?;
@@ -230,7 +242,10 @@ impl Core {
                 Ok(Reply::Ok)
             }
             Request::Explain { call_id } => match self.call(&call_id) {
-                Some(call) => Ok(Reply::Explained(Box::new(explain::of(call, &self.ports, host)))),
+                Some(call) => {
+                    let explained = explain::of(call, &self.ports, host, now);
+                    Ok(Reply::Explained(Box::new(explained)))
+                }
                 None => {
                     let ended = self
                         .ended
@@ -272,6 +287,10 @@ impl Core {
             }
             Event::HomeBack { stream } => self.home_turned(stream, None, world, host, now),
             Event::RegistryChanged => self.decide_anew(world, host, now),
+            Event::Reconfigured { lost } => {
+                self.lose(&lost, host);
+                self.decide_anew(world, host, now);
+            }
             Event::Tick => self.tick(world, host, now),
             Event::Shutdown => {
                 self.stopping = true;

@@ -20,6 +20,7 @@ pub mod host;
 pub mod ids;
 mod media;
 mod negotiate;
+mod operate;
 pub mod options;
 mod party;
 mod ports;

@@ -104,7 +104,7 @@ fn good<'a>(reply: &'a Reply, surroundings: &Surroundings<'_>, cut: u32) -> Dict
             let statistics = statistics::statistics(figures, counters, uptime, cut);
             Dict::new().with("statistics", statistics)
         }
-        Reply::Ok | Reply::Explained(_) => Dict::new(),
+        Reply::Ok | Reply::Explained(_) | Reply::Page(_) => Dict::new(),
     };
     dict.with_some("warning", shape.warning)
         .with("result", "ok")
@@ -145,6 +145,7 @@ fn core_error(refused: &Error, surroundings: &Surroundings<'_>) -> Dict<'static>
         | Error::BadDialogue
         | Error::Rewrite(_)
         | Error::OutOfPorts
+        | Error::HomeCycle
         | Error::Unsupported(_) => false,
     };
     if limit && surroundings.shape.load_limit {
@@ -165,6 +166,7 @@ fn core_error(refused: &Error, surroundings: &Surroundings<'_>) -> Dict<'static>
         | Error::BadDialogue
         | Error::OutOfPorts
         | Error::SessionLimit
+        | Error::HomeCycle
         | Error::Busy => None,
     };
     error(&text, detail)
