@@ -187,7 +187,8 @@ impl Core {
         };
         home::plan::plan(draft, &mut self.next_home, &mut sockets);
         let spoilt = sockets.spoilt.into_iter();
-        self.queue.extend(spoilt.map(|stream| Command::Close { stream }));
+        self.queue
+            .extend(spoilt.map(|stream| Command::Close { stream }));
     }
 
     /// Stores a call, with its entries in the indexes.

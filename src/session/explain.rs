@@ -15,12 +15,7 @@ use crate::migration::decision::{Decision, Outcome};
 use crate::wire::time::Timestamp;
 
 /// All that explains a call, as of now.
-pub(super) fn of(
-    call: &Call,
-    ports: &Ports,
-    host: &dyn Host,
-    now: Timestamp,
-) -> Explanation {
+pub(super) fn of(call: &Call, ports: &Ports, host: &dyn Host, now: Timestamp) -> Explanation {
     let flows = flows::of(call);
     let legs = call.parties.iter().map(|party| leg(party, &flows, host));
     Explanation {

@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 
 use super::call::Call;
-use super::home;
 use super::command::{Command, Flow, Route};
+use super::home;
 use super::ids::StreamId;
 use super::media::{Half, Media, PortSet};
 use super::party::Party;

@@ -181,7 +181,11 @@ impl Home {
     /// Nobody takes it: its sockets go, and it is tried again after a pause that doubles.
     fn fail(&mut self, reason: &str, host: &dyn Host, now: Timestamp) {
         let held = self.standing == Standing::Up && now.since(self.since) >= LONGEST_PAUSE;
-        self.failures = if held { 1 } else { self.failures.saturating_add(1) };
+        self.failures = if held {
+            1
+        } else {
+            self.failures.saturating_add(1)
+        };
         let doubled = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(16));
         let standing = Standing::Failed {
             reason: reason.into(),

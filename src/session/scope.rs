@@ -248,11 +248,7 @@ fn codecs(call: &Call, party: &Party, set: &PortSet, index: usize) -> Vec<Codec>
 }
 
 /// What a primary is told of a call, if a leg of it is at home there.
-pub(super) fn info_for(
-    call: &Call,
-    primary: &SystemName,
-    settings: &Settings,
-) -> Option<CallInfo> {
+pub(super) fn info_for(call: &Call, primary: &SystemName, settings: &Settings) -> Option<CallInfo> {
     let mut rules = call.parties.iter().filter_map(|p| rule_for(p, primary));
     Some(call_info(call, rules.next()?, settings))
 }

@@ -20,7 +20,9 @@ pub(in super::super) fn of(call: &Call, ports: &Ports, host: &dyn Host) -> Vec<H
 
 fn one(call: &Call, home: &Home, ports: &Ports, host: &dyn Host) -> HomeExplanation {
     let mut sum = home.gone;
-    home.lanes.iter().for_each(|lane| sum.add(lane.carried(host)));
+    home.lanes
+        .iter()
+        .for_each(|lane| sum.add(lane.carried(host)));
     let reason = match &home.standing {
         Standing::Failed { reason, .. } => Some(reason.to_string()),
         Standing::Idle | Standing::Pending | Standing::Up => None,
@@ -76,7 +78,9 @@ fn note(call: &Call, home: &Home) -> String {
         n if n == home.lanes.len() => notes.push(format!("all media goes {instead}")),
         n => {
             let all = home.lanes.len();
-            notes.push(format!("{n} of {all} lanes are without home: their media goes {instead}"));
+            notes.push(format!(
+                "{n} of {all} lanes are without home: their media goes {instead}"
+            ));
         }
     }
     for other in elsewhere(call, &home.primary) {

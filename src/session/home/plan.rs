@@ -35,7 +35,10 @@ pub(in super::super) fn plan(draft: &mut Call, next_home: &mut u64, sockets: &mu
     let asking = draft.parties.iter().filter_map(redirects);
     let mut rules: Vec<&MirrorRule> = Vec::new();
     for rule in asking {
-        if rules.iter().all(|r| r.primary_system != rule.primary_system) {
+        if rules
+            .iter()
+            .all(|r| r.primary_system != rule.primary_system)
+        {
             rules.push(rule);
         }
     }
@@ -114,7 +117,9 @@ pub(super) fn elsewhere(call: &Call, primary: &SystemName) -> Vec<SystemName> {
     let mut others: Vec<SystemName> = Vec::new();
     for lane in wanted(call) {
         let to = call.party(lane.key.to);
-        let kind = to.and_then(|to| to.medias.get(lane.key.media)).map(|m| m.kind);
+        let kind = to
+            .and_then(|to| to.medias.get(lane.key.media))
+            .map(|m| m.kind);
         let asked = to.and_then(redirects).is_some_and(|rule| {
             rule.primary_system == *primary && kind.is_some_and(|kind| rule.media.contains(&kind))
         });
@@ -171,7 +176,9 @@ impl Home {
             self.limits = anchor.limits;
         }
         let name = anchor.and_then(|anchor| anchor.interface.as_deref());
-        let interface = name.and_then(|name| sockets.ports.interface(name)).unwrap_or(0);
+        let interface = name
+            .and_then(|name| sockets.ports.interface(name))
+            .unwrap_or(0);
         let family = anchor.map_or(Family::Ip4, |anchor| anchor.family);
         for lane in self.lanes.iter_mut().filter(|lane| lane.pair.is_none()) {
             let Ok(opened) = sockets.bind(draft, interface, family) else {
@@ -294,7 +301,12 @@ fn offer(
 
 /// The protocol of an m-line, as the leg's SDP writes it.
 fn protocol(party: &Party, index: usize) -> String {
-    let session = party.sdp.as_deref().and_then(|sdp| rewrite::parse(sdp).ok());
-    let media = session.as_ref().and_then(|session| session.medias.get(index));
+    let session = party
+        .sdp
+        .as_deref()
+        .and_then(|sdp| rewrite::parse(sdp).ok());
+    let media = session
+        .as_ref()
+        .and_then(|session| session.medias.get(index));
     media.map_or_else(String::new, |media| media.protocol.to_owned())
 }
