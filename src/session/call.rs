@@ -5,6 +5,7 @@ use super::ids::{CallId, StreamId, Tag, WorkerIndex};
 use super::media::{Media, PortSet};
 use super::party::{Party, PartyId};
 use super::ports::PlaceId;
+use super::recording::Switches;
 use super::reply::Error;
 use super::request::Exchange;
 use super::scope::Mirror;
@@ -41,6 +42,8 @@ pub(super) struct Call {
     pub(super) mirrors: Vec<Mirror>,
     /// Its ways through primary systems; after a restart they are asked for anew.
     pub(super) homes: Vec<Home>,
+    /// What signalling wants of them.
+    pub(super) switches: Switches,
     /// All of it is to be removed then.
     pub(super) delete_at: Option<Timestamp>,
     /// When to look whether media still flows, or whether there was an answer.
@@ -68,6 +71,7 @@ impl Call {
             places: Vec::new(),
             mirrors: Vec::new(),
             homes: Vec::new(),
+            switches: Switches::default(),
             delete_at: None,
             quiet_due: now,
             one_way_due: None,
@@ -150,13 +154,13 @@ impl Call {
         offer: &Exchange,
         now: Timestamp,
     ) -> Result<usize, Error> {
-        let role = match self.parties.is_empty() {
-            true => LegRole::Calling,
-            false => LegRole::Called,
+        let to = to.and_then(|to| self.index_of(to));
+        // Who offers to the first caller has been called by it; other new ones call.
+        let role = match to.map(|to| self.parties[to].role) {
+            Some(LegRole::Calling) => LegRole::Called,
+            Some(LegRole::Called) | None => LegRole::Calling,
         };
-        let waiting = to
-            .and_then(|to| self.index_of(to))
-            .and_then(|to| self.untagged_peer(to, offer.via_branch.as_deref()));
+        let waiting = to.and_then(|to| self.untagged_peer(to, offer.via_branch.as_deref()));
         match waiting {
             Some(index) => Ok(index),
             None => self.add_party(role, now),

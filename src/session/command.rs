@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{CallId, HomeId, MirrorId, StreamId, WorkerIndex};
 use super::options::Learning;
+use crate::migration::identity::SystemName;
 use crate::wire::block::{CallInfo, StreamInfo, StreamKind};
 
 /// A command of the core to its surroundings.
@@ -232,6 +233,10 @@ pub enum Notice {
     },
     /// The primary's anchor answers again, and media goes through it.
     HomeBack(CallId, Box<str>),
+    /// An offer was refused because the migration of a party failed; why it failed.
+    MigrationRefused(CallId, String),
+    /// Signalling wanted to stop or pause the mirror for a primary whose agreement forbids it.
+    NotObeyed(CallId, SystemName),
 }
 
 /// Why a call ended.

@@ -12,4 +12,5 @@ mod messages;
 mod mirrors;
 mod ports;
 mod redirect;
+mod redirect_changes;
 mod simulation;

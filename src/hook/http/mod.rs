@@ -7,6 +7,7 @@
 mod calls;
 mod explain;
 mod fields;
+mod homes;
 mod migrations;
 mod moment;
 mod problem;
@@ -66,6 +67,10 @@ pub fn app<C: Control>(control: C, settings: &Settings, protected: Router, open:
         .route(
             "/v1/calls/{call}/context",
             axum::routing::put(calls::context::<C>),
+        )
+        .route(
+            "/v1/calls/{call}/recording",
+            axum::routing::post(calls::recording::<C>),
         )
         .with_state(control)
         .merge(protected);

@@ -11,6 +11,7 @@ use super::super::media::Half;
 use super::super::options::Family;
 use super::super::party::Party;
 use super::super::ports::Ports;
+use super::super::recording::{self, Switch};
 use super::super::rewrite;
 use super::super::scope;
 use super::super::sockets::Sockets;
@@ -32,7 +33,7 @@ struct Wanted<'a> {
 /// Makes and ends home legs and lanes, and opens sockets for those that have none. That no port
 /// is free refuses nothing: the media goes straight.
 pub(in super::super) fn plan(draft: &mut Call, next_home: &mut u64, sockets: &mut Sockets<'_>) {
-    let asking = draft.parties.iter().filter_map(redirects);
+    let asking = draft.parties.iter().filter_map(|p| redirects(draft, p));
     let mut rules: Vec<&MirrorRule> = Vec::new();
     for rule in asking {
         if rules
@@ -65,16 +66,20 @@ pub(in super::super) fn plan(draft: &mut Call, next_home: &mut u64, sockets: &mu
     draft.homes = homes;
 }
 
-/// What a leg's agreement says, if it says redirect.
-fn redirects(party: &Party) -> Option<&MirrorRule> {
-    scope::rule_of(party).filter(|rule| rule.mode == Mode::Redirect)
+/// What a leg's agreement says, if it says redirect. Where signalling may stop or pause what goes
+/// home and has done so, nothing is led there.
+fn redirects<'a>(call: &Call, party: &'a Party) -> Option<&'a MirrorRule> {
+    let on = |rule: &MirrorRule| recording::switch(call, rule) == Switch::On;
+    party
+        .rule()
+        .filter(|rule| rule.mode == Mode::Redirect && on(rule))
 }
 
 /// All lanes that are asked for. A stream goes through the sender's primary, or else through that
 /// of the leg that it is for; one whose other end is not known (yet) goes nowhere.
 fn wanted(call: &Call) -> Vec<Wanted<'_>> {
     let asks = |party: Option<&'_ Party>, kind: MediaKind| {
-        let rule = redirects(party?)?;
+        let rule = redirects(call, party?)?;
         rule.media
             .contains(&kind)
             .then(|| rule.primary_system.clone())
@@ -95,7 +100,7 @@ fn wanted(call: &Call) -> Vec<Wanted<'_>> {
             (None, None) => continue,
         };
         let owner = if from.is_some() { Some(party) } else { peer };
-        let Some(rule) = owner.and_then(redirects) else {
+        let Some(rule) = owner.and_then(|owner| redirects(call, owner)) else {
             continue;
         };
         lanes.push(Wanted {
@@ -120,7 +125,7 @@ pub(super) fn elsewhere(call: &Call, primary: &SystemName) -> Vec<SystemName> {
         let kind = to
             .and_then(|to| to.medias.get(lane.key.media))
             .map(|m| m.kind);
-        let asked = to.and_then(redirects).is_some_and(|rule| {
+        let asked = to.and_then(|to| redirects(call, to)).is_some_and(|rule| {
             rule.primary_system == *primary && kind.is_some_and(|kind| rule.media.contains(&kind))
         });
         if asked && lane.primary != primary && !others.contains(lane.primary) {
