@@ -30,9 +30,17 @@ pub(super) fn routes(
         mailbox: mailbox.clone(),
         ng,
     };
-    let ready = move || match *stopping.borrow() {
-        false => Readiness::Ready,
-        true => Readiness::NotReady("the relay is stopping".to_owned()),
+    let mailbox = mailbox.clone();
+    let ready = move || {
+        let (mailbox, stopping) = (mailbox.clone(), *stopping.borrow());
+        async move {
+            let draining = mailbox.with(|engine| engine.drained().since.is_some());
+            match (stopping, draining.await) {
+                (false, Ok(false)) => Readiness::Ready,
+                (false, Ok(true)) => Readiness::NotReady("draining".to_owned()),
+                (true, _) | (_, Err(_)) => Readiness::NotReady("the relay is stopping".to_owned()),
+            }
+        }
     };
     (admin::metrics(figures), admin::health(ready))
 }
@@ -89,6 +97,7 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         homes: homes(&statistics),
         archive: engine.archive().map(archive),
         migrations: engine.registry().open_count() as u64,
+        draining: engine.drained().since.is_some(),
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::command::{EndReason, HomeRemote};
-use super::host::{StreamCounters, Traffic};
+use super::host::{Preroll, StreamCounters, Traffic};
 use super::ids::{CallId, HomeId, MirrorId, StreamId};
 use super::recording::Switch;
 use crate::migration::context::CallContext;
@@ -123,6 +123,8 @@ pub struct CallView {
 /// one of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CallPage {
+    /// The time of the relay's clock.
+    pub as_of: Timestamp,
     /// The calls.
     pub calls: Vec<CallSummary>,
     /// What to ask the next page with; `None`: this is the last one.
@@ -314,6 +316,8 @@ pub struct PortUse {
 pub struct Explanation {
     /// The call.
     pub call_id: CallId,
+    /// The time of the relay's clock; for a call that has ended, when it did.
+    pub as_of: Timestamp,
     /// When it was made.
     pub created: Timestamp,
     /// When it was first answered.
@@ -353,6 +357,9 @@ pub struct LegExplanation {
     pub packets: u64,
     /// Packets dropped, by reason; only reasons that occurred.
     pub drops: Vec<(String, u64)>,
+    /// What was kept of its packets while the call was undecided.
+    #[serde(skip_serializing_if = "Preroll::is_empty")]
+    pub preroll: Preroll,
     /// Packets sent to it out of the sockets that are open now.
     pub packets_out: u64,
     /// RTP packets missing by sequence number among those that came in on the sockets that are

@@ -6,6 +6,7 @@ use super::homes::{homes, sentence};
 use crate::migration::agreement::Mode;
 use crate::migration::decision::{Decision, LegRole, MirrorRule, Outcome};
 use crate::migration::identity::McId;
+use crate::session::host::Preroll;
 use crate::session::recording::Switch;
 use crate::session::reply::{Explanation, LegExplanation, MirrorExplanation, Recording};
 
@@ -13,6 +14,7 @@ pub(super) fn explanation(explanation: &Explanation) -> Value {
     json!({
         "call_id": explanation.call_id,
         "summary": summary(explanation),
+        "as_of": explanation.as_of.to_string(),
         "state": explanation.state,
         "one_way": explanation.one_way,
         "created": explanation.created.to_string(),
@@ -96,11 +98,11 @@ fn leg(leg: &LegExplanation) -> Value {
             format!("{taken} packets taken, dropped: {}", list.join(", "))
         }
     };
-    json!({
+    let mut shown = json!({
         "tag": leg.tag,
         "role": role,
         "why": decision(&leg.decision),
-        "media": media,
+        "media": format!("{media}{}", kept(leg.preroll)),
         "decided": leg.decided.to_string(),
         "decision": leg.decision,
         "packets": leg.packets,
@@ -108,7 +110,23 @@ fn leg(leg: &LegExplanation) -> Value {
         "lost": leg.lost,
         "last_packet": leg.last_packet.map(|at| at.to_string()),
         "drops": drops,
-    })
+    });
+    if !leg.preroll.is_empty() {
+        shown["preroll"] = json!(leg.preroll);
+    }
+    shown
+}
+
+/// What became of the packets that came before the decision, as part of a sentence.
+fn kept(preroll: Preroll) -> String {
+    let parts = [
+        (preroll.kept, "kept for a late decision"),
+        (preroll.sent, "sent after a late decision"),
+        (preroll.evicted, "given up before a decision"),
+    ];
+    let told = parts.iter().filter(|(number, _)| *number > 0);
+    told.map(|(number, what)| format!("; {number} {what}"))
+        .collect()
 }
 
 /// A decision as a sentence.

@@ -201,7 +201,10 @@ impl Home {
                 self.stand(Standing::Idle, now);
             }
         } else {
+            // The anchor, if it has the home leg with other lanes, is told when sockets are closed.
+            let told = self.told.take();
             self.fail("no local port is free", sockets.host, now);
+            self.told = told;
         }
     }
 
@@ -228,7 +231,9 @@ pub(in super::super) fn close(
     for home in &mut draft.homes {
         if home.told.is_some() && home.pairs().next().is_none() {
             home.told = None;
-            home.stand(Standing::Idle, now);
+            if home.next_try().is_none() {
+                home.stand(Standing::Idle, now);
+            }
             queue.push_back(Command::HomeClose { home: home.id });
         }
     }

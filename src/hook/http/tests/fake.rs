@@ -10,7 +10,7 @@ use crate::migration::context::SessionType;
 use crate::migration::decision::{LegRole, decide};
 use crate::migration::record::{Record, RecordId};
 use crate::migration::registry::{NewRecord, RecordFilter, RecordUpdate, Registry};
-use crate::session::host::StreamCounters;
+use crate::session::host::{Preroll, StreamCounters};
 use crate::session::ids::{CallId, HomeId, MirrorId, StreamId};
 use crate::session::reply::{
     CallPage, CallState, CallSummary, CallView, Error, Explanation, HomeExplanation, HomeState,
@@ -60,6 +60,7 @@ impl Control for Fake {
                 Ok(Reply::Calls(all.into_iter().take(limit).collect()))
             }
             CoreRequest::Page { after: None, limit } => Ok(Reply::Page(Box::new(CallPage {
+                as_of: now(),
                 calls: (0..limit.min(1)).map(|_| summary()).collect(),
                 next: Some(7),
             }))),
@@ -225,12 +226,18 @@ fn explained() -> Explanation {
         decided: now(),
         packets: 12,
         drops: vec![("stranger".into(), 2)],
+        preroll: Preroll {
+            kept: 0,
+            sent: 500,
+            evicted: 7,
+        },
         packets_out: 5,
         lost: 0,
         last_packet: None,
     };
     Explanation {
         call_id: CallId::from("c/1"),
+        as_of: now(),
         created: now(),
         answered: Some(now()),
         ended: None,
