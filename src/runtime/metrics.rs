@@ -17,7 +17,7 @@ use crate::plane::latency::Latencies;
 use crate::session::host::DROP_REASONS;
 use crate::session::reply::{PortUse, Statistics};
 use crate::telemetry::metrics::{
-    Archive, Calls, Latency, Media, Ports, Requests, Snapshot, Worker,
+    Archive, Calls, Homes, Latency, Media, Ports, Requests, Snapshot, Worker,
 };
 
 /// Routes for operators: those that need the token, and those that are open.
@@ -94,6 +94,7 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         ports: statistics.ports.iter().map(ports).collect(),
         requests: Vec::new(),
         loggers: engine.loggers(),
+        homes: homes(&statistics),
         archive: engine.archive().map(archive),
         migrations: engine.registry().open_count() as u64,
         draining: engine.drained().since.is_some(),
@@ -118,6 +119,16 @@ fn calls(statistics: &Statistics, oneway: u64) -> Calls {
         one_way: statistics.oneway_total.max(oneway),
         no_media: statistics.zeroway_total,
         duration: Duration::from_millis(statistics.duration_total_ms),
+    }
+}
+
+fn homes(statistics: &Statistics) -> Homes {
+    let states = ["pending", "up", "bypassed", "failed"];
+    Homes {
+        open: states.into_iter().zip(statistics.homes).collect(),
+        failures: statistics.home_failures_total,
+        bypasses: statistics.home_bypasses_total,
+        returns: statistics.home_returns_total,
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub requests: Vec<Requests>,
     /// One entry a logger.
     pub loggers: Vec<Logger>,
+    /// Ways through primary systems.
+    pub homes: Homes,
     /// The embedded logger, if there is one.
     pub archive: Option<Archive>,
     /// Migration records that have not ended.
@@ -158,6 +160,19 @@ pub struct Logger {
     /// What became of announcements, for a logger that is told over HTTP which calls its ports
     /// belong to.
     pub announcements: Vec<(&'static str, u64)>,
+}
+
+/// Ways of calls through primary systems.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Homes {
+    /// Home legs that exist now, by state.
+    pub open: Vec<(&'static str, u64)>,
+    /// Times that no anchor took one, or the last one gave it up.
+    pub failures: u64,
+    /// Times that a stream was sent straight since home did not answer.
+    pub bypasses: u64,
+    /// Times that such a stream went through home again.
+    pub returns: u64,
 }
 
 /// What the embedded logger counts.
@@ -344,6 +359,28 @@ impl Snapshot {
         )
     }
 
+    fn homes(&self, w: &mut Writer<'_>) -> fmt::Result {
+        let homes = &self.homes;
+        let rows = homes.open.iter();
+        let rows = rows.map(|(state, count)| (Labels::one("state", *state), *count));
+        w.gauges("homes", "Home legs that exist now, by state", rows)?;
+        w.counter(
+            "home_failures",
+            "Times that no anchor took a home leg, or the last one gave it up",
+            homes.failures,
+        )?;
+        w.counter(
+            "home_bypasses",
+            "Times that a stream was sent straight since home did not answer",
+            homes.bypasses,
+        )?;
+        w.counter(
+            "home_returns",
+            "Times that such a stream went through home again",
+            homes.returns,
+        )
+    }
+
     fn archive(&self, w: &mut Writer<'_>) -> fmt::Result {
         let Some(archive) = &self.archive else {
             return Ok(());
@@ -378,6 +415,7 @@ impl Collector for Snapshot {
         self.ports(&mut writer)?;
         self.requests(&mut writer)?;
         self.loggers(&mut writer)?;
+        self.homes(&mut writer)?;
         self.archive(&mut writer)?;
         writer.gauge(
             "migrations",
