@@ -412,7 +412,7 @@ mod tests {
         let (_, again) = of_relay(&force, &new);
         assert_eq!(
             (again.applied.len(), again.restart),
-            (0, changes.restart.clone())
+            (0, changes.restart)
         );
         assert_eq!(of_relay(&force, &old).1.restart, Vec::<String>::new());
     }
