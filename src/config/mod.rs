@@ -6,6 +6,7 @@
 
 mod check;
 mod mistake;
+mod primary;
 mod sections;
 mod walk;
 
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 pub use self::check::check;
 pub use self::mistake::{LoadError, Mistake};
+pub use self::primary::{Partner, Tell, Users};
 
 use crate::migration::agreement::Agreement;
 use crate::migration::identity::SystemName;
@@ -37,6 +39,12 @@ pub struct Config {
     pub loggers: Vec<Logger>,
     /// Agreements, at most one for each primary system.
     pub agreements: Vec<Agreement>,
+    /// Primaries that are told of migrations, each of an agreement.
+    pub tells: Vec<Tell>,
+    /// Systems that our own users may migrate to.
+    pub partners: Vec<Partner>,
+    /// Our own users; `None`: `homeward logger` keeps none.
+    pub users: Option<Users>,
     /// The logger of `homeward logger`, and the embedded one.
     pub archive: Archive,
     /// What is logged, and how.
@@ -207,6 +215,9 @@ impl Default for Config {
             http: Http::default(),
             loggers: vec![Logger::default()],
             agreements: Vec::new(),
+            tells: Vec::new(),
+            partners: Vec::new(),
+            users: None,
             log: Log::default(),
         }
     }
