@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use toml::de::DeTable;
 
+use super::anchors::{self, anchors};
 use super::sections::{self, LoggerRead};
 use super::walk::{Table, Walk};
 use super::{Archive, Config, Interface, Logger, Mistake, Ng, Relay, Tell, Transport, primary};
@@ -47,7 +48,9 @@ fn read(root: Table<'_, '_>) -> Config {
     let http_table = root.table("http");
     let http = sections::http(&http_table);
     let (loggers, names) = loggers(&root, &relay.plain_networks);
-    let (agreements, tells) = agreements(&root, &relay_table, &relay, &names);
+    let (anchors, anchor_names) = anchors(&root, &relay.plain_networks, &interfaces);
+    let known = (&names, anchor_names.as_slice());
+    let (agreements, tells) = agreements(&root, &relay_table, &relay, known);
     let partners = primary::partners(&root, &relay_table, &relay.system);
     let users_table = root.table("users");
     let users = primary::users(&users_table, &partners);
@@ -67,6 +70,7 @@ fn read(root: Table<'_, '_>) -> Config {
         ng,
         http,
         loggers: or_default(loggers),
+        anchors,
         agreements,
         tells,
         partners,
@@ -171,7 +175,7 @@ fn agreements(
     root: &Table<'_, '_>,
     relay_table: &Table<'_, '_>,
     relay: &Relay,
-    names: &Names,
+    (names, anchor_names): (&Names, &[String]),
 ) -> (Vec<Agreement>, Vec<Tell>) {
     let all: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
     let (mut agreements, mut tells): (Vec<Agreement>, Vec<Tell>) = (Vec::new(), Vec::new());
@@ -196,6 +200,7 @@ fn agreements(
             agreements.push(agreement);
         }
         agreed_loggers(&table, names);
+        anchors::agreed(&table, anchor_names);
         table.finish();
     }
     (agreements, tells)
@@ -256,13 +261,13 @@ fn archive_ports(
     }
 }
 
-fn too_many(table: &Table<'_, '_>, place: usize, limit: usize) {
+pub(super) fn too_many(table: &Table<'_, '_>, place: usize, limit: usize) {
     if place == limit {
         table.mistake("", format!("more than {limit} of them"));
     }
 }
 
-fn overlap(a: (u16, u16), b: (u16, u16)) -> bool {
+pub(super) fn overlap(a: (u16, u16), b: (u16, u16)) -> bool {
     a.0 <= b.1 && b.0 <= a.1
 }
 

@@ -8,7 +8,7 @@ use tokio::time::{Duration, sleep};
 use tracing::{info, warn};
 
 use super::servers::{Http, until};
-use super::{setup, signals};
+use super::{setup, signals, users};
 use crate::admin::{self, Readiness};
 use crate::config::Config;
 use crate::hook::http;
@@ -31,17 +31,28 @@ async fn run(config: &Config) -> Result<()> {
     let clock = Clock::start();
     let doors = Http::bind(config).await?;
     let settings = setup::logger_settings(config, true);
+    let users = users::open(config, clock)?;
     let service = Service::start(settings.clone(), clock).context(setup::ARCHIVE)?;
     let (first, last) = config.archive.ports;
     info!(address = %config.archive.bind, first, last, "media is taken as plain RTP");
     let relays = Relays::new(clock);
-    let protected = routes(service.handle(), &settings, relays.clone());
+    let mut protected = routes(service.handle(), &settings, relays.clone());
     let (stop, stopping) = watch::channel(false);
     let ready = stopping.clone();
     let open = admin::health(move || match *ready.borrow() {
         false => Readiness::Ready,
         true => Readiness::NotReady("the logger is stopping".to_owned()),
     });
+    let mut open = open;
+    if let Some(primary) = users {
+        let (behind_token, own_access) = primary.routes();
+        protected = protected
+            .merge(behind_token)
+            .merge(users::metrics(&primary));
+        open = open.merge(own_access);
+        let partners = config.partners.len();
+        info!(partners, "users of this system are kept, and their migrations are marked");
+    }
     let mut serving = serve(doors, protected, open, &stopping);
     serving.spawn(close_silent(service.handle(), relays, stopping));
     signals::terminate().await?;

@@ -5,13 +5,17 @@
 //! [`engine::Engine`] the heart of its control loop.
 
 mod announcer;
+pub mod client;
 mod contact;
 pub mod control;
 pub mod door;
 pub mod engine;
+mod home_sip;
+mod homes;
 mod limited;
 pub mod logger;
 mod metrics;
+mod primary;
 mod mirrors;
 pub mod relay;
 mod servers;
@@ -19,3 +23,4 @@ mod setup;
 pub mod signals;
 pub mod sockets;
 mod surroundings;
+mod users;
