@@ -234,6 +234,7 @@ fn alice() -> NewRecord {
         functional_aliases: Vec::new(),
         trigger: Trigger::Client,
         profile_index: None,
+        standing: Default::default(),
         since: None,
         until: None,
     }

@@ -417,6 +417,7 @@ impl Rig {
             functional_aliases: Vec::new(),
             trigger: homeward::migration::record::Trigger::Client,
             profile_index: None,
+            standing: Default::default(),
             since: None,
             until: None,
         };

@@ -4,7 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::migration::decision::{Decision, LegRole, Outcome};
 use crate::migration::identity::McId;
-use crate::session::reply::{Explanation, LegExplanation, MirrorExplanation};
+use crate::session::recording::Switch;
+use crate::session::reply::{Explanation, LegExplanation, MirrorExplanation, Recording};
 
 pub(super) fn explanation(explanation: &Explanation) -> Value {
     json!({
@@ -19,12 +20,14 @@ pub(super) fn explanation(explanation: &Explanation) -> Value {
         "context": explanation.context,
         "legs": explanation.legs.iter().map(leg).collect::<Vec<Value>>(),
         "mirrors": explanation.mirrors.iter().map(mirror).collect::<Vec<Value>>(),
+        "recordings": explanation.recordings,
     })
 }
 
 /// The whole call in one sentence.
 fn summary(explanation: &Explanation) -> String {
-    let homes: Vec<String> = explanation.mirrors.iter().map(home).collect();
+    let mut homes: Vec<String> = explanation.mirrors.iter().map(home).collect();
+    homes.extend(explanation.recordings.iter().filter_map(switched));
     if !homes.is_empty() {
         return homes.join("; ");
     }
@@ -38,6 +41,16 @@ fn summary(explanation: &Explanation) -> String {
         Some(leg) => format!("not mirrored yet: {}", decision(&leg.decision)),
         None => "not mirrored: no leg belongs to a migrated user whose media goes home; see legs"
             .to_owned(),
+    }
+}
+
+/// What signalling has done with a mirror, if anything.
+fn switched(recording: &Recording) -> Option<String> {
+    let system = &recording.primary_system;
+    match recording.switch {
+        Switch::On => None,
+        Switch::Paused => Some(format!("paused for {system} by signalling")),
+        Switch::Stopped => Some(format!("stopped for {system} by signalling")),
     }
 }
 
@@ -99,18 +112,28 @@ fn decision(decision: &Decision) -> String {
     let name = decision.looked_up.as_ref().map_or("nobody", McId::as_str);
     match &decision.outcome {
         Outcome::Undecided => "undecided: signalling has told nothing about this call".to_owned(),
-        Outcome::None { reason } => match &decision.looked_up {
-            Some(_) => format!("{name} is not mirrored: {}", reason.text()),
-            None => format!("not mirrored: {}", reason.text()),
-        },
+        Outcome::None { reason } => {
+            let who = match &decision.looked_up {
+                Some(_) => format!("{name} is not mirrored"),
+                None => "not mirrored".to_owned(),
+            };
+            match &decision.failure {
+                Some(why) => format!("{who}: {} ({why})", reason.text()),
+                None => format!("{who}: {}", reason.text()),
+            }
+        }
         Outcome::Mirror(rule) => format!(
-            "{name} is {} of {}, migrated to here as {} (migration {}, {}); the agreement sends \
+            "{name} is {} of {}, migrated to here as {} (migration {}, {}){}; the agreement sends \
              its media to {}",
             rule.primary_id,
             rule.primary_system,
             rule.partner_id,
             rule.record.0,
             rule.service,
+            match &rule.failed {
+                Some(why) => format!(", which failed ({why}), and is served all the same"),
+                None => String::new(),
+            },
             rule.loggers.join(", else ")
         ),
     }
