@@ -51,7 +51,10 @@ async fn run(config: &Config) -> Result<()> {
             .merge(users::metrics(&primary));
         open = open.merge(own_access);
         let partners = config.partners.len();
-        info!(partners, "users of this system are kept, and their migrations are marked");
+        info!(
+            partners,
+            "users of this system are kept, and their migrations are marked"
+        );
     }
     let mut serving = serve(doors, protected, open, &stopping);
     serving.spawn(close_silent(service.handle(), relays, stopping));

@@ -299,7 +299,10 @@ impl Teller {
     }
 
     fn primary(&self) -> &Primary {
-        #[expect(clippy::indexing_slicing, reason = "made from a place in this very list")]
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "made from a place in this very list"
+        )]
         &self.primaries.all[self.place]
     }
 

@@ -301,7 +301,7 @@ impl Users {
         found.map_err(|error| self.failed(&error))
     }
 
-    fn refusal(
+    pub(super) fn refusal(
         &self,
         told_by: &SystemName,
         telling: &Telling,

@@ -51,6 +51,11 @@ fn every_metric_has_its_meaning_and_unit() {
             ..Archive::default()
         }),
         migrations: 6,
+        tellings: vec![Tellings {
+            primary: "p.example".into(),
+            waiting: 2,
+            results: vec![("accepted", 3)],
+        }],
     };
     let text = snapshot.render().unwrap();
     for line in [
