@@ -197,6 +197,7 @@ fn settings() -> Settings {
         learning: Learning::Heuristic,
         strict_source: true,
         instance: "bench".into(),
+        preroll: false,
         ended_kept: 1_000,
     }
 }

@@ -139,7 +139,7 @@ impl Core {
             return false;
         }
         scope::decide_all(draft, world, now);
-        let flows = flows::of(draft);
+        let flows = flows::of(draft, false);
         let wanted = scope::wanted(draft, &flows, &self.settings, &self.ports);
         scope::refused(&wanted, host)
     }
@@ -182,9 +182,10 @@ impl Core {
                 .retain(|set| set.retired.is_none_or(|at| at > now));
         }
         scope::decide_all(&mut draft, world, now);
+        let preroll = self.settings.preroll;
         let old = key.map(|key| &self.calls[key]);
-        let before = old.map_or_else(Vec::new, |old| flows::of(old));
-        let after = flows::of(&draft);
+        let before = old.map_or_else(Vec::new, |old| flows::of(old, preroll));
+        let after = flows::of(&draft, preroll);
         flows::queue_changes(&before, &after, &mut self.queue);
         let wanted = scope::wanted(&draft, &after, &self.settings, &self.ports);
         scope::detach(&mut draft, &wanted, host, &mut self.queue);
@@ -354,6 +355,9 @@ impl Core {
         let mut explanation = explain::of(&draft, host, now);
         (explanation.ended, explanation.end) = (Some(now), Some(reason));
         explanation.state = CallState::Ended;
+        for leg in &mut explanation.legs {
+            leg.preroll.close(draft.context.is_empty());
+        }
         let legs: Vec<PartyId> = draft.parties.iter().map(|party| party.id).collect();
         legs.into_iter().for_each(|leg| draft.remove_party(leg));
         self.commit(Some(key), draft, &[], world, host, now);
@@ -405,5 +409,6 @@ fn sum_up(old: &Call, draft: &mut Call, after: &[(StreamId, Flow)], host: &dyn H
         for (half, stream) in set.halves() {
             closed.add(flows::kind(media, half), &host.counters(stream));
         }
+        closed.preroll.close(old.context.is_empty());
     }
 }

@@ -50,6 +50,8 @@ pub struct Settings {
     pub strict_source: bool,
     /// Identity in `a=rtpengine:`; random for each start of the process.
     pub instance: String,
+    /// Whether packets of calls that are undecided are kept in the pre-roll.
+    pub preroll: bool,
     /// How many ended calls are kept for `explain`.
     pub ended_kept: usize,
 }

@@ -16,7 +16,7 @@ use crate::wire::time::Timestamp;
 
 /// All that explains a call, as of now.
 pub(super) fn of(call: &Call, host: &dyn Host, now: Timestamp) -> Explanation {
-    let flows = flows::of(call);
+    let flows = flows::of(call, false);
     let legs = call.parties.iter().map(|party| leg(party, &flows, host));
     Explanation {
         call_id: call.id.clone(),
@@ -64,6 +64,7 @@ fn leg(party: &Party, flows: &[(StreamId, Flow)], host: &dyn Host) -> LegExplana
         drops: drops
             .map(|(name, count)| (name.to_owned(), count))
             .collect(),
+        preroll: traffic.preroll,
         packets_out,
         lost,
         last_packet,

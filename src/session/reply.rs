@@ -6,7 +6,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::command::EndReason;
-use super::host::{StreamCounters, Traffic};
+use super::host::{Preroll, StreamCounters, Traffic};
 use super::ids::{CallId, MirrorId, StreamId};
 use super::recording::Switch;
 use crate::migration::context::CallContext;
@@ -337,6 +337,9 @@ pub struct LegExplanation {
     pub packets: u64,
     /// Packets dropped, by reason; only reasons that occurred.
     pub drops: Vec<(String, u64)>,
+    /// What was kept of its packets while the call was undecided.
+    #[serde(skip_serializing_if = "Preroll::is_empty")]
+    pub preroll: Preroll,
     /// Packets sent to it out of the sockets that are open now.
     pub packets_out: u64,
     /// RTP packets missing by sequence number among those that came in on the sockets that are

@@ -145,6 +145,7 @@ pub(crate) fn settings() -> Settings {
         learning: Learning::Heuristic,
         strict_source: true,
         instance: "test".into(),
+        preroll: true,
         ended_kept: 10,
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::migration::decision::{Decision, LegRole, Outcome};
 use crate::migration::identity::McId;
+use crate::session::host::Preroll;
 use crate::session::recording::Switch;
 use crate::session::reply::{Explanation, LegExplanation, MirrorExplanation, Recording};
 
@@ -92,11 +93,11 @@ fn leg(leg: &LegExplanation) -> Value {
             format!("{taken} packets taken, dropped: {}", list.join(", "))
         }
     };
-    json!({
+    let mut shown = json!({
         "tag": leg.tag,
         "role": role,
         "why": decision(&leg.decision),
-        "media": media,
+        "media": format!("{media}{}", kept(leg.preroll)),
         "decided": leg.decided.to_string(),
         "decision": leg.decision,
         "packets": leg.packets,
@@ -104,7 +105,23 @@ fn leg(leg: &LegExplanation) -> Value {
         "lost": leg.lost,
         "last_packet": leg.last_packet.map(|at| at.to_string()),
         "drops": drops,
-    })
+    });
+    if !leg.preroll.is_empty() {
+        shown["preroll"] = json!(leg.preroll);
+    }
+    shown
+}
+
+/// What became of the packets that came before the decision, as part of a sentence.
+fn kept(preroll: Preroll) -> String {
+    let parts = [
+        (preroll.kept, "kept for a late decision"),
+        (preroll.sent, "sent after a late decision"),
+        (preroll.evicted, "given up before a decision"),
+    ];
+    let told = parts.iter().filter(|(number, _)| *number > 0);
+    told.map(|(number, what)| format!("; {number} {what}"))
+        .collect()
 }
 
 /// A decision as a sentence.

@@ -10,7 +10,7 @@ use crate::migration::context::SessionType;
 use crate::migration::decision::{LegRole, decide};
 use crate::migration::record::{Record, RecordId};
 use crate::migration::registry::{NewRecord, RecordFilter, RecordUpdate, Registry};
-use crate::session::host::StreamCounters;
+use crate::session::host::{Preroll, StreamCounters};
 use crate::session::ids::{CallId, MirrorId, StreamId};
 use crate::session::reply::{
     CallPage, CallState, CallSummary, CallView, Error, Explanation, LegExplanation, MediaView,
@@ -224,6 +224,11 @@ fn explained() -> Explanation {
         decided: now(),
         packets: 12,
         drops: vec![("stranger".into(), 2)],
+        preroll: Preroll {
+            kept: 0,
+            sent: 500,
+            evicted: 7,
+        },
         packets_out: 5,
         lost: 0,
         last_packet: None,
