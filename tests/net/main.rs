@@ -9,3 +9,4 @@ mod commands;
 mod harness;
 mod limits;
 mod mirrored;
+mod primary;

@@ -307,7 +307,8 @@ impl Users {
         telling: &Telling,
     ) -> Result<Option<(u64, Reason)>, UsersError> {
         let select = "SELECT sequence, reason FROM refusal WHERE told_by = ?1 AND \
-                      partner_system = ?1 AND service = ?2 AND primary_id = ?3 AND record = ?4";
+                      partner_system = ?1 AND service = ?2 AND primary_id = ?3 AND record = ?4 \
+                      AND reason <> 'wrong-system'";
         let key = params![
             told_by.as_str(),
             telling.service.as_str(),
