@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use tracing::info;
+
 use super::control::{Mailbox, Stopped};
 use super::engine::Engine;
 use super::primary::Primaries;
-use crate::hook::{Control, RegistryFailure};
+use crate::hook::{Control, Drain, Draining, RegistryFailure};
 use crate::migration::record::{Record, RecordId};
 use crate::migration::registry::{
     Change, NewRecord, RecordFilter, RecordUpdate, Registry, RegistryError,
@@ -117,6 +119,23 @@ impl Control for Door {
 
     fn told(&self, record: &Record) -> Option<Told> {
         self.primaries.told(record)
+    }
+}
+
+impl Drain for Door {
+    async fn drain(&self, exit_when_empty: bool) -> Option<Draining> {
+        info!(exit_when_empty, "draining: no new calls are taken");
+        let job = move |engine: &mut Engine| engine.drain(exit_when_empty);
+        self.mailbox.with(job).await.ok()
+    }
+
+    async fn undrain(&self) -> Option<Draining> {
+        info!("calls are taken again");
+        self.mailbox.with(Engine::undrain).await.ok()
+    }
+
+    async fn draining(&self) -> Option<Draining> {
+        self.mailbox.with(|engine| engine.drained()).await.ok()
     }
 }
 

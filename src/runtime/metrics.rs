@@ -33,9 +33,17 @@ pub(super) fn routes(
         ng,
         primaries,
     };
-    let ready = move || match *stopping.borrow() {
-        false => Readiness::Ready,
-        true => Readiness::NotReady("the relay is stopping".to_owned()),
+    let mailbox = mailbox.clone();
+    let ready = move || {
+        let (mailbox, stopping) = (mailbox.clone(), *stopping.borrow());
+        async move {
+            let draining = mailbox.with(|engine| engine.drained().since.is_some());
+            match (stopping, draining.await) {
+                (false, Ok(false)) => Readiness::Ready,
+                (false, Ok(true)) => Readiness::NotReady("draining".to_owned()),
+                (true, _) | (_, Err(_)) => Readiness::NotReady("the relay is stopping".to_owned()),
+            }
+        }
     };
     (admin::metrics(figures), admin::health(ready))
 }
@@ -94,6 +102,7 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         loggers: engine.loggers(),
         archive: engine.archive().map(archive),
         migrations: engine.registry().open_count() as u64,
+        draining: engine.drained().since.is_some(),
     }
 }
 
@@ -103,6 +112,8 @@ fn calls(statistics: &Statistics, oneway: u64) -> Calls {
         mirrored: statistics.mirrored_calls,
         started: statistics.calls_total,
         rejected: statistics.rejected_total,
+        migration_refused: statistics.migration_refused_total,
+        recording_not_obeyed: statistics.recording_not_obeyed_total,
         ended: vec![
             ("deleted", statistics.deleted_total),
             ("media-timeout", statistics.timeout_total),

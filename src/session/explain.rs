@@ -20,6 +20,7 @@ pub(super) fn of(call: &Call, host: &dyn Host, now: Timestamp) -> Explanation {
     let legs = call.parties.iter().map(|party| leg(party, &flows, host));
     Explanation {
         call_id: call.id.clone(),
+        as_of: now,
         created: call.created,
         answered: call.answered,
         ended: None,

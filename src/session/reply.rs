@@ -118,6 +118,8 @@ pub struct CallView {
 /// one of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CallPage {
+    /// The time of the relay's clock.
+    pub as_of: Timestamp,
     /// The calls.
     pub calls: Vec<CallSummary>,
     /// What to ask the next page with; `None`: this is the last one.
@@ -300,6 +302,8 @@ pub struct PortUse {
 pub struct Explanation {
     /// The call.
     pub call_id: CallId,
+    /// The time of the relay's clock; for a call that has ended, when it did.
+    pub as_of: Timestamp,
     /// When it was made.
     pub created: Timestamp,
     /// When it was first answered.

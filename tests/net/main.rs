@@ -6,7 +6,10 @@
 mod bad_input;
 mod carried;
 mod commands;
+mod groups;
 mod harness;
 mod limits;
+mod migration;
 mod mirrored;
 mod primary;
+mod rows;

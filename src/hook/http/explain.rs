@@ -12,6 +12,7 @@ pub(super) fn explanation(explanation: &Explanation) -> Value {
     json!({
         "call_id": explanation.call_id,
         "summary": summary(explanation),
+        "as_of": explanation.as_of.to_string(),
         "state": explanation.state,
         "one_way": explanation.one_way,
         "created": explanation.created.to_string(),

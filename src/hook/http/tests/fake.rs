@@ -60,6 +60,7 @@ impl Control for Fake {
                 Ok(Reply::Calls(all.into_iter().take(limit).collect()))
             }
             CoreRequest::Page { after: None, limit } => Ok(Reply::Page(Box::new(CallPage {
+                as_of: now(),
                 calls: (0..limit.min(1)).map(|_| summary()).collect(),
                 next: Some(7),
             }))),
@@ -235,6 +236,7 @@ fn explained() -> Explanation {
     };
     Explanation {
         call_id: CallId::from("c/1"),
+        as_of: now(),
         created: now(),
         answered: Some(now()),
         ended: None,
