@@ -6,6 +6,7 @@
 mod exchange;
 mod groups;
 mod harness;
+mod late;
 mod life;
 mod losses;
 mod media;

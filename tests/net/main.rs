@@ -8,6 +8,7 @@ mod carried;
 mod commands;
 mod groups;
 mod harness;
+mod late;
 mod limits;
 mod migration;
 mod mirrored;
