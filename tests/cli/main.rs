@@ -12,6 +12,7 @@ mod demo;
 mod logger;
 mod media;
 mod operate;
+mod primary;
 mod refused;
 mod run;
 mod tools;

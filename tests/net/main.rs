@@ -13,5 +13,6 @@ mod late;
 mod limits;
 mod migration;
 mod mirrored;
+mod primary;
 mod reload;
 mod rows;
