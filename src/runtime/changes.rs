@@ -6,11 +6,12 @@
 //! start ([`Sorter::later`]), or concerns only the check of the file.
 
 use crate::config::{
-    Address, Anchor, Announce, Archive, Config, Http, Interface, Log, Logger, Ng, Relay, Tell,
+    Address, Anchor, Announce, Archive, Config, Http, Interface, Log, Logger, Ng, Partner, Relay, Tell,
     Transport,
 };
 use crate::migration::agreement::Agreement;
 use crate::migration::identity::SystemName;
+use crate::migration::profile::Partner as Terms;
 
 /// What became of the differences.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,7 +75,7 @@ pub(super) fn of_logger(old: &Config, new: &Config) -> (Config, Changes) {
     http(&mut force.http, new_http, &mut sorter);
     // Of the section it concerns only whose users are kept.
     sorter.later("relay.system", &force.relay.system, &new_relay.system);
-    sorter.later("partner", &force.partners, new_partners);
+    partners(&mut force, new_partners, &mut sorter);
     sorter.later("users", &force.users, new_users);
     archive(&mut force.archive, new_archive, true, &mut sorter);
     log(&mut force.log, new_log, &mut sorter);
@@ -333,6 +334,43 @@ fn agreements(force: &Config, new: &[Agreement], sorter: &mut Sorter) -> Vec<Agr
         }
     }
     found
+}
+
+/// The partners in force; where no users are kept there is no door for them yet.
+fn partners(force: &mut Config, new: &[Partner], sorter: &mut Sorter) {
+    if force.users.is_none() {
+        return sorter.later("partner", &force.partners.as_slice(), &new);
+    }
+    let mut found = Vec::new();
+    for partner in new {
+        let Partner {
+            terms:
+                Terms {
+                    system,
+                    kind: _,
+                    services: _,
+                    interconnected: _,
+                },
+            token_file: _,
+        } = partner;
+        let key = format!("partner[{system}]");
+        if *system == force.relay.system {
+            sorter.restart(&key, "this is the name of our own system until then");
+            continue;
+        }
+        match force.partners.iter().find(|old| old.terms.system == *system) {
+            Some(old) if old == partner => {}
+            Some(_) => sorter.applied(&key, "changed"),
+            None => sorter.applied(&key, "added"),
+        }
+        found.push(partner.clone());
+    }
+    for old in &force.partners {
+        if new.iter().all(|p| p.terms.system != old.terms.system) {
+            sorter.applied(&format!("partner[{}]", old.terms.system), "removed");
+        }
+    }
+    force.partners = found;
 }
 
 fn archive(force: &mut Archive, new: &Archive, alone: bool, sorter: &mut Sorter) {

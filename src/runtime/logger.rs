@@ -43,7 +43,10 @@ async fn run(config: &Config, origin: Origin) -> Result<()> {
         origin,
         config.clone(),
         doors.settings.gate.clone(),
-        Parts::Logger(service.handle()),
+        Parts::Logger {
+            handle: service.handle(),
+            users: users.clone(),
+        },
     );
     let mut protected = routes(service.handle(), &settings, relays.clone())
         .merge(http::reload_routes(reloader.clone()));

@@ -26,7 +26,7 @@ use crate::hook::http;
 use crate::logger::fault::Faults;
 use crate::logger::service::Recording;
 use crate::plane::latency::Latencies;
-use crate::store::registry::Store;
+use crate::store::registry::{Store, Word};
 use crate::sys::clock::Clock;
 
 /// A relay that runs, with an embedded logger if one is configured.
@@ -217,7 +217,8 @@ fn control_thread(
         let clock = Clock::start();
         setup::preconditions(config)?;
         let logger = setup::logger(config, clock, faults)?;
-        let (store, loaded) = setup::store(config, clock)?;
+        let (store, mut loaded) = setup::store(config, clock)?;
+        let words = std::mem::take(&mut loaded.words);
         let announcers = Announcers::new(clock);
         let (mailbox, messages) = control::mailbox();
         let homes = setup::homes(config, &mailbox);
@@ -230,6 +231,7 @@ fn control_thread(
             messages,
             maker,
             store,
+            words,
             recordings,
             origin,
         };
@@ -249,6 +251,7 @@ struct Parts {
     messages: mpsc::Receiver<Message>,
     maker: Maker,
     store: Store,
+    words: Vec<Word>,
     recordings: Option<Receiver<Recording>>,
     origin: Origin,
 }
@@ -267,10 +270,11 @@ async fn serve(
         messages,
         maker,
         store,
+        words,
         recordings,
         origin,
     } = parts;
-    let primaries = Primaries::new(config, clock)?;
+    let primaries = Primaries::new(config, words, clock)?;
     let door = Door::new(mailbox.clone(), Arc::new(store), primaries.clone());
     let hangups = origin.on_hangup.then(Hangups::listen).transpose()?;
     let servers = Servers::bind(config, door.clone(), clock).await?;

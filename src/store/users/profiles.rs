@@ -1,6 +1,6 @@
 //! Users and their profiles.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::cipher::Place;
 use super::rows::{self, signed};
@@ -151,7 +151,7 @@ impl Users {
 }
 
 fn put(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     user: &User,
     access: &[Option<Vec<u8>>],
 ) -> rusqlite::Result<()> {
