@@ -12,6 +12,7 @@ use super::command::{Command, EndReason, HomeRemote};
 use super::exchange::Kind;
 use super::host::Host;
 use super::ids::{CallId, HomeId, StreamId};
+use super::journal::Dirty;
 use super::options::Learning;
 use super::ports::Ports;
 use super::reply::{Error, Explanation, Reply, Statistics};
@@ -127,14 +128,17 @@ pub struct Core {
     pub(super) ids: HashMap<CallId, usize>,
     /// When to look at which call; one entry each.
     pub(super) timers: BTreeSet<(Timestamp, usize)>,
-    /// Calls of the streams that are being mirrored.
-    pub(super) mirrored: FxHashMap<StreamId, usize>,
+    /// Calls of all streams.
+    pub(super) streams: FxHashMap<StreamId, usize>,
+    /// What the journal has to be told.
+    pub(super) journal: Dirty,
     pub(super) queue: VecDeque<Command>,
     /// Calls that have ended, the latest last.
     pub(super) ended: VecDeque<Box<Explanation>>,
     pub(super) totals: Statistics,
     pub(super) next_stream: u64,
     pub(super) next_mirror: u64,
+    pub(super) next_call: u64,
     pub(super) stopping: bool,
 }
 
@@ -147,12 +151,14 @@ impl Core {
             calls: Slab::new(),
             ids: HashMap::new(),
             timers: BTreeSet::new(),
-            mirrored: FxHashMap::default(),
+            streams: FxHashMap::default(),
+            journal: Dirty::default(),
             queue: VecDeque::new(),
             ended: VecDeque::new(),
             totals: Statistics::default(),
             next_stream: 0,
             next_mirror: 0,
+            next_call: 0,
             stopping: false,
         }
     }
@@ -223,9 +229,10 @@ impl Core {
     ) {
         match event {
             Event::Learned { stream, address } => {
-                let Some(&key) = self.mirrored.get(&stream) else {
+                let Some(&key) = self.streams.get(&stream) else {
                     return;
                 };
+                self.journal.touch(key);
                 for mirror in &mut self.calls[key].mirrors {
                     mirror.learned(stream, address, &mut self.queue);
                 }

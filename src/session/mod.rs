@@ -17,6 +17,7 @@ mod facing;
 mod flows;
 pub mod host;
 pub mod ids;
+pub mod journal;
 mod media;
 mod negotiate;
 pub mod options;
