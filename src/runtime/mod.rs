@@ -5,10 +5,14 @@
 //! [`engine::Engine`] the heart of its control loop.
 
 mod announcer;
+pub mod client;
 mod contact;
 pub mod control;
 pub mod door;
 pub mod engine;
+mod home_sip;
+mod homes;
+pub mod journal;
 mod limited;
 pub mod logger;
 mod metrics;

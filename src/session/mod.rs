@@ -20,6 +20,7 @@ pub mod ids;
 pub mod journal;
 mod media;
 mod negotiate;
+mod operate;
 pub mod options;
 mod party;
 mod ports;

@@ -18,7 +18,6 @@ use crate::session::reply::Copies;
 pub(in crate::session) struct Former {
     pub(in crate::session) id: MirrorId,
     primary: SystemName,
-    loggers: Vec<String>,
     /// Copied until then, of all streams.
     copied: Copies,
 }
@@ -39,8 +38,8 @@ pub(in crate::session) fn resume(
         known.extend(halves.filter_map(|(half, stream)| Some((stream, set.known(half)?))));
     }
     for wanted in wanted {
-        let same =
-            |former: &&Former| former.primary == wanted.primary && former.loggers == wanted.loggers;
+        // With other loggers it goes to the one that had it, if that is still among them.
+        let same = |former: &&Former| former.primary == wanted.primary;
         let (id, detached) = former.iter().find(same).map_or_else(
             || {
                 *next_mirror += 1;
@@ -79,6 +78,7 @@ pub(in crate::session) fn resume(
             info: wanted.info,
             attached,
             detached,
+            lost: false,
         });
     }
 }
@@ -94,7 +94,6 @@ impl Mirror {
         Former {
             id: self.id,
             primary: self.primary.clone(),
-            loggers: self.loggers.clone(),
             copied,
         }
     }
