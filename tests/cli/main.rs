@@ -12,6 +12,7 @@ mod demo;
 mod logger;
 mod media;
 mod refused;
+mod restart;
 mod run;
 mod tools;
 mod usage;
