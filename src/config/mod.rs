@@ -77,6 +77,12 @@ pub struct Relay {
     pub strict_source: bool,
     /// Whether calls are written down, so that a restarted relay goes on with them.
     pub journal: bool,
+    /// How long packets of a call are kept while it is undecided where they belong; zero: not.
+    pub preroll: Duration,
+    /// At most so many octets of one call are kept.
+    pub preroll_call_bytes: usize,
+    /// At most so many octets are kept in all.
+    pub preroll_bytes: usize,
     /// Networks in which mirrored media may travel unprotected.
     pub plain_networks: Vec<Network>,
 }
@@ -279,6 +285,9 @@ impl Default for Relay {
             learning: Learning::Heuristic,
             strict_source: true,
             journal: true,
+            preroll: Duration::from_secs(10),
+            preroll_call_bytes: 1 << 20,
+            preroll_bytes: 64 << 20,
             plain_networks: Vec::new(),
         }
     }

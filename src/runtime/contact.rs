@@ -82,6 +82,14 @@ impl Contact {
         }
     }
 
+    /// All mirrors of an earlier process that go on are open again: others have ended.
+    pub(super) fn settle(&self) {
+        match self {
+            Self::There(announcer) => announcer.settle(),
+            Self::Here(_) | Self::Silent => {}
+        }
+    }
+
     /// The logger itself, if it is in this process.
     pub(super) const fn handle(&self) -> Option<&Handle> {
         match self {

@@ -63,7 +63,7 @@ impl Door {
         stored: Result<(), StoreError>,
     ) -> Result<Record, RegistryFailure> {
         let finish = move |engine: &mut Engine| match stored {
-            Ok(()) => Ok(engine.change_registry(|registry| registry.commit(change))),
+            Ok(()) => Ok(engine.commit(change)),
             Err(error) => {
                 engine.registry_mut().abort(change);
                 Err(RegistryFailure::Store(error.to_string()))

@@ -15,14 +15,15 @@ use super::surroundings::Surroundings;
 use crate::logger::service::Handle;
 use crate::logger::stats::Stats;
 use crate::migration::agreement::Agreement;
-use crate::migration::registry::Registry;
+use crate::migration::record::Record;
+use crate::migration::registry::{Change, Registry};
 use crate::plane;
 use crate::plane::latency::Latencies;
 use crate::session::command::{Command, Notice};
 use crate::session::core::{Core, Event, World};
 use crate::session::host::Room;
 use crate::session::ids::WorkerIndex;
-use crate::session::journal::{NotRestored, Record};
+use crate::session::journal::{NotRestored, Record as CallRecord};
 use crate::session::reply::{Error, Reply, Statistics};
 use crate::session::request::Request;
 use crate::store::journal::{Health, Journal, Loaded};
@@ -111,7 +112,7 @@ impl Engine {
         journal::report(restored, Clock::monotonic().saturating_sub(begun));
     }
 
-    fn restore_call(&mut self, record: Record) -> Result<(), NotRestored> {
+    fn restore_call(&mut self, record: CallRecord) -> Result<(), NotRestored> {
         let world = World {
             registry: &self.registry,
             agreements: &self.agreements,
@@ -250,8 +251,12 @@ impl Engine {
 
     /// Lets core and registry take account of time.
     pub fn tick(&mut self) {
-        if !self.registry.expire(self.clock.now()).is_empty() {
-            self.event(Event::RegistryChanged);
+        let changed = self.registry.expire(self.clock.now());
+        if !changed.is_empty() {
+            self.event(match self.registry.names_of(&changed) {
+                Some(names) => Event::RecordsChanged(names),
+                None => Event::RegistryChanged,
+            });
         }
         self.event(Event::Tick);
         self.write_journal();
@@ -272,11 +277,15 @@ impl Engine {
         &mut self.registry
     }
 
-    /// Changes the registry; calls that this concerns are decided anew.
-    pub fn change_registry<T>(&mut self, change: impl FnOnce(&mut Registry) -> T) -> T {
-        let result = change(&mut self.registry);
-        self.event(Event::RegistryChanged);
-        result
+    /// Makes a stored change of the registry effective; the calls that name its users are decided
+    /// anew.
+    pub(super) fn commit(&mut self, change: Change) -> Record {
+        let names = self.registry.names_touched(&change);
+        let record = self.registry.commit(change);
+        if !names.is_empty() {
+            self.event(Event::RecordsChanged(names));
+        }
+        record
     }
 
     /// The workers, to read their counters.
@@ -414,6 +423,24 @@ impl Engine {
                     );
                 }
             }
+            Notice::MigrationRefused(call, reason) => {
+                debug!(%call, "offer refused: the migration of a party failed");
+                if let Some(held_back) = self.limits.refused.permit() {
+                    warn!(
+                        reason,
+                        held_back, "offer refused: the migration of a party failed"
+                    );
+                }
+            }
+            Notice::NotObeyed(call, primary) => {
+                debug!(%call, %primary, "stop or pause of a mandatory mirror not obeyed");
+                if let Some(held_back) = self.limits.mandatory.permit() {
+                    warn!(
+                        %primary,
+                        held_back, "stop or pause of a mandatory mirror not obeyed"
+                    );
+                }
+            }
             Notice::UnknownInterface(call, name) => {
                 debug!(%call, name, "unknown interface asked for");
                 if let Some(held_back) = self.limits.interface.permit() {
@@ -432,6 +459,8 @@ impl Engine {
 struct Limits {
     one_way: Limited,
     interface: Limited,
+    refused: Limited,
+    mandatory: Limited,
 }
 
 /// Figures of the engine, for metrics.

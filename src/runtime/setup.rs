@@ -18,6 +18,7 @@ use crate::logger::fault::Faults;
 use crate::logger::service::{Options, Service, Settings as LoggerSettings};
 use crate::migration::registry::Registry;
 use crate::mirror::rtp::PortBook;
+use crate::plane::start::Preroll;
 use crate::plane::{self, Plane};
 use crate::session::core::{Core, Interface, LocalAddress, Settings as CoreSettings};
 use crate::session::options::Learning;
@@ -158,6 +159,11 @@ pub(super) fn engine(
     drop(rlimit::raise_nofile(DESCRIPTORS));
     let settings = plane::Settings {
         workers: config.relay.workers,
+        preroll: Preroll {
+            age: config.relay.preroll,
+            call_bytes: config.relay.preroll_call_bytes,
+            bytes: config.relay.preroll_bytes,
+        },
         ..plane::Settings::new(clock)
     };
     let plane = Plane::start(&settings).context("cannot start the data plane")?;
@@ -271,6 +277,7 @@ fn core_settings(config: &Config, instance: String) -> CoreSettings {
         },
         strict_source: relay.strict_source,
         instance,
+        preroll: !relay.preroll.is_zero(),
         ended_kept: relay.ended_calls,
     }
 }

@@ -244,7 +244,7 @@ impl Core {
         };
         call.journalled = true;
         scope::decide_all(&mut call, world, now);
-        let flows = flows::of(&call);
+        let flows = flows::of(&call, self.settings.preroll);
         flows::queue_changes(&[], &flows, &mut self.queue);
         let wanted = scope::wanted(&call, &flows, &self.settings, &self.ports);
         let next = &mut self.next_mirror;

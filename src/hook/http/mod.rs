@@ -67,6 +67,10 @@ pub fn app<C: Control>(control: C, settings: &Settings, protected: Router, open:
             "/v1/calls/{call}/context",
             axum::routing::put(calls::context::<C>),
         )
+        .route(
+            "/v1/calls/{call}/recording",
+            axum::routing::post(calls::recording::<C>),
+        )
         .with_state(control)
         .merge(protected);
     guard(routes, open, settings)

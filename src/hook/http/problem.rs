@@ -117,6 +117,7 @@ impl From<RegistryError> for Problem {
             | RegistryError::WrongSystem { .. }
             | RegistryError::Interval
             | RegistryError::Past
+            | RegistryError::FailureReason(_)
             | RegistryError::TooManyAliases(_) => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Self::new(status, "invalid", "Invalid members", detail.clone())
@@ -152,6 +153,10 @@ impl From<Error> for Problem {
                 Self::not_found("there is no call with this id, and none has ended lately")
             }
             Error::Busy | Error::SessionLimit | Error::OutOfPorts => Self::busy(detail),
+            Error::MigrationFailed(_) => {
+                let status = StatusCode::FORBIDDEN;
+                Self::new(status, "migration-failed", "Migration failed", detail)
+            }
             Error::BadSdp
             | Error::IncompleteSdp
             | Error::BadDialogue
