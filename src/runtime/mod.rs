@@ -5,6 +5,7 @@
 //! [`engine::Engine`] the heart of its control loop.
 
 mod announcer;
+mod changes;
 pub mod client;
 mod contact;
 pub mod control;
@@ -15,11 +16,15 @@ mod homes;
 pub mod journal;
 mod limited;
 pub mod logger;
+mod loggers;
 mod metrics;
 mod mirrors;
+mod primary;
 pub mod relay;
+pub mod reload;
 mod servers;
 mod setup;
 pub mod signals;
 pub mod sockets;
 mod surroundings;
+mod users;

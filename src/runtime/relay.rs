@@ -14,10 +14,15 @@ use super::announcer::Announcers;
 use super::control::{self, Mailbox, Message};
 use super::door::Door;
 use super::engine::{Engine, Figures};
+use super::loggers::Maker;
 use super::metrics;
-use super::servers::Servers;
+use super::primary::Primaries;
+use super::reload::{self, Origin, Reloader};
+use super::servers::{Servers, until};
 use super::setup;
+use super::signals::Hangups;
 use crate::config::Config;
+use crate::hook::http;
 use crate::logger::fault::Faults;
 use crate::logger::service::Recording;
 use crate::plane::latency::Latencies;
@@ -34,6 +39,8 @@ pub struct Relay {
     mailbox: Mailbox,
     recordings: Option<Receiver<Recording>>,
     stop: watch::Sender<bool>,
+    /// Closed when the control thread is at its end.
+    ended: watch::Receiver<()>,
     control: JoinHandle<Result<()>>,
 }
 
@@ -55,17 +62,34 @@ impl Relay {
         Self::start_with(config, Faults::default())
     }
 
+    /// The same for a configuration that has been read from a file and can be read again.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_from(config: &Config, origin: Origin) -> Result<Self> {
+        Self::begin(config, Faults::default(), origin)
+    }
+
     /// The same with faults on the way to the embedded logger, for demonstrations and tests.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(config: &Config, faults: Faults) -> Result<Self> {
+        Self::begin(config, faults, Origin::default())
+    }
+
+    fn begin(config: &Config, faults: Faults, origin: Origin) -> Result<Self> {
+        let (over, ended) = watch::channel(());
         let (stop, stopping) = watch::channel(false);
         let (tell, told) = sync_mpsc::channel();
         let config = config.clone();
         let control = std::thread::Builder::new()
             .name("control".into())
-            .spawn(move || control_thread(&config, faults, stopping, &tell))
+            .spawn(move || {
+                let outcome = control_thread(&config, faults, origin, stopping, &tell);
+                drop(over);
+                outcome
+            })
             .context("cannot start the control thread")?;
         match told.recv() {
             Ok(Up {
@@ -81,6 +105,7 @@ impl Relay {
                 mailbox,
                 recordings,
                 stop,
+                ended,
                 control,
             }),
             Err(_) => match control.join() {
@@ -148,6 +173,13 @@ impl Relay {
         self.stop()
     }
 
+    /// Waits until it has ended by itself: drained, as it was asked to, or because of a failure
+    /// that [`Self::stop`] tells.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut ended = self.ended.clone();
+        async move { while ended.changed().await.is_ok() {} }
+    }
+
     /// Ends all calls, closes their recordings, and stops.
     ///
     /// # Errors
@@ -161,27 +193,35 @@ impl Relay {
     }
 }
 
-/// Runs a relay until SIGTERM or SIGINT.
+/// Runs a relay until SIGTERM or SIGINT, or until it is drained and was asked to end then.
 ///
 /// # Errors
 /// As [`Relay::start`] and [`Relay::stop`].
-pub fn run_until_signal(config: &Config) -> Result<()> {
-    let relay = Relay::start(config)?;
+pub fn run_until_signal(config: &Config, origin: Origin) -> Result<()> {
+    let relay = Relay::start_from(config, origin)?;
     let waiting = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    waiting.block_on(super::signals::terminate())?;
-    if config.relay.journal {
+    let signalled = waiting.block_on(async {
+        tokio::select! {
+            told = super::signals::terminate() => told.map(|()| true),
+            () = relay.ended() => Ok(false),
+        }
+    })?;
+    if signalled && config.relay.journal {
         info!("stopping: calls are kept for the next start");
         return relay.suspend();
     }
-    info!("stopping: ending calls and closing recordings");
+    if signalled {
+        info!("stopping: ending calls and closing recordings");
+    }
     relay.stop()
 }
 
 fn control_thread(
     config: &Config,
     faults: Faults,
+    origin: Origin,
     stopping: watch::Receiver<bool>,
     tell: &sync_mpsc::Sender<Up>,
 ) -> Result<()> {
@@ -199,11 +239,20 @@ fn control_thread(
         let (mailbox, messages) = control::mailbox();
         let homes = setup::homes(config, &mailbox);
         let instance = setup::instance(journal.as_ref());
-        let world = (loaded, instance);
-        let engine = setup::engine(config, clock, logger.as_ref(), world, homes, &announcers)?;
+        let maker = setup::maker(config, instance, logger.as_ref(), &announcers);
+        let engine = setup::engine(config, clock, loaded, homes, &maker)?;
         let recordings = logger.as_ref().map(|logger| logger.recordings());
-        let parts = (engine, journal, mailbox, messages);
-        let outcome = serve(config, clock, parts, store, recordings, stopping, tell).await;
+        let parts = Parts {
+            engine,
+            journal,
+            mailbox,
+            messages,
+            maker,
+            store,
+            recordings,
+            origin,
+        };
+        let outcome = serve(config, clock, parts, stopping, tell).await;
         announcers.finish().await;
         if let Some(logger) = logger {
             logger.stop();
@@ -212,46 +261,91 @@ fn control_thread(
     })
 }
 
-/// What the control loop owns.
-type Parts = (
-    Engine,
-    Option<(Journal, JournalLoaded)>,
-    Mailbox,
-    mpsc::Receiver<Message>,
-);
+/// All that is open before anything is promised.
+struct Parts {
+    engine: Engine,
+    journal: Option<(Journal, JournalLoaded)>,
+    mailbox: Mailbox,
+    messages: mpsc::Receiver<Message>,
+    maker: Maker,
+    store: Store,
+    recordings: Option<Receiver<Recording>>,
+    origin: Origin,
+}
 
-/// Everything is open: serve until told to stop.
+/// Everything is open: serve until told to stop, or until drained.
 async fn serve(
     config: &Config,
     clock: Clock,
-    (mut engine, journal, mailbox, messages): Parts,
-    store: Store,
-    recordings: Option<Receiver<Recording>>,
+    parts: Parts,
     stopping: watch::Receiver<bool>,
     tell: &sync_mpsc::Sender<Up>,
 ) -> Result<()> {
-    let door = Door::new(mailbox.clone(), Arc::new(store));
+    let Parts {
+        mut engine,
+        journal,
+        mailbox,
+        messages,
+        maker,
+        store,
+        recordings,
+        origin,
+    } = parts;
+    let primaries = Primaries::new(config, clock)?;
+    let door = Door::new(mailbox.clone(), Arc::new(store), primaries.clone());
+    let hangups = origin.on_hangup.then(Hangups::listen).transpose()?;
     let servers = Servers::bind(config, door.clone(), clock).await?;
-    let (ng, http) = (servers.ng(), servers.http());
+    let (ng, addresses) = (servers.ng(), servers.http());
     // Requests wait in their sockets until the calls that they are about are there.
     if let Some((journal, loaded)) = journal {
         engine.restore(journal, loaded);
     }
-    for address in &http {
+    for address in &addresses {
         info!(%address, "listening for HTTP");
     }
-    let (protected, open) = metrics::routes(&mailbox, servers.ng_counters(), stopping.clone());
+    // Servers end with the control loop, which may end by itself.
+    let (quit, quitting) = watch::channel(false);
+    let reloader = {
+        let parts = reload::Parts::Relay {
+            mailbox: mailbox.clone(),
+            allowed: servers.allowed(),
+            maker,
+        };
+        Reloader::new(origin, config.clone(), servers.gate(), parts)
+    };
+    if let Some(hangups) = hangups {
+        tokio::spawn(reloader.clone().at(hangups, quitting.clone()));
+    }
+    let (protected, open) = metrics::routes(
+        &mailbox,
+        servers.ng_counters(),
+        primaries.clone(),
+        quitting.clone(),
+    );
+    let telling = primaries.start(&door, &mailbox, &quitting);
+    let protected = protected
+        .merge(http::drain_routes(door.clone()))
+        .merge(http::reload_routes(reloader));
     let up = Up {
         ng,
-        http,
+        http: addresses,
         door: door.clone(),
         mailbox,
         recordings,
     };
     // Whoever started the thread waits for this.
     drop(tell.send(up));
-    let serving = tokio::spawn(servers.run(door, protected, open, stopping.clone()));
+    let serving = tokio::spawn(servers.run(door, protected, open, quitting));
+    tokio::spawn({
+        let (quit, stopping) = (quit.clone(), stopping.clone());
+        async move {
+            until(stopping).await;
+            quit.send_replace(true);
+        }
+    });
     let outcome = control::run(engine, messages, stopping).await;
+    drop(telling);
+    quit.send_replace(true);
     outcome.context("the control loop failed")?;
     serving.await.context("a server failed")
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::home::Home;
 use super::ids::{CallId, StreamId, Tag, WorkerIndex};
 use super::media::{Media, PortSet};
 use super::party::{Party, PartyId};
@@ -45,6 +46,9 @@ pub(super) struct Call {
     /// Its mirrors; the journal keeps less of them.
     #[serde(skip)]
     pub(super) mirrors: Vec<Mirror>,
+    /// Its ways through primary systems; after a restart they are asked for anew.
+    #[serde(skip)]
+    pub(super) homes: Vec<Home>,
     /// What signalling wants of them.
     #[serde(default)]
     pub(super) switches: Switches,
@@ -79,6 +83,7 @@ impl Call {
             next_party: 0,
             places: Vec::new(),
             mirrors: Vec::new(),
+            homes: Vec::new(),
             switches: Switches::default(),
             delete_at: None,
             quiet_due: now,

@@ -249,7 +249,11 @@ impl Core {
         let wanted = scope::wanted(&call, &flows, &self.settings, &self.ports);
         let next = &mut self.next_mirror;
         scope::resume(&mut call, record.mirrors, wanted, next, &mut self.queue);
-        self.put(None, call);
+        self.put(None, call.clone());
+        // Ways through primary systems are asked for anew.
+        if let Some(key) = self.ids.get(&call.id).copied() {
+            self.commit(Some(key), call, &[], world, host, now);
+        }
         Ok(())
     }
 
