@@ -77,7 +77,7 @@
 //!
 //! Made for each leg, whenever the call's context, the records or the agreements change:
 //!
-//! 1. **No context at all**: undecided. Signalling may still tell.
+//! 1. **No context at all**: undecided. Signalling may still tell (see below, *late knowledge*).
 //! 2. **The party.** The calling leg is looked up by `calling_id`, the called leg by `called_id`;
 //!    each may be a partner ID, a primary ID or a functional alias, tried in this order. The
 //!    calling leg is also looked up by the `functional_alias` that it uses, the called leg by the
@@ -121,6 +121,32 @@
 //! an agreement makes `mandatory` is neither paused nor stopped: the answer is good and says so in
 //! a `warning`, and the wish is logged and counted. A wish is for the mirrors that are agreed on at
 //! that moment; it outlives re-offers and changes of records.
+//!
+//! ## Late knowledge
+//!
+//! A call without any context is undecided. Its accepted packets are kept in the **pre-roll**, in
+//! memory only: the last `preroll` seconds, `preroll_call_bytes` of each call, `preroll_bytes` in
+//! all, counted in chunks of 4 KiB. When there is no room the oldest goes first. What is given up
+//! before a decision is a gap: `explain` shows it for each leg as `evicted`, beside what is `kept`
+//! now and what was `sent`. What is kept when the call, or a socket of it, ends undecided counts as
+//! evicted too. A restart of the relay keeps none of it.
+//!
+//! - **A context that comes late**, by `PUT /v1/calls/{call-id}/context` or with a new offer, is the
+//!   decision. What the mirror's scope then covers is sent to its logger first, in order, over up to
+//!   half a second or so, and live copies follow; these packets count as `mirrored` too. The call
+//!   waits for none of it. Over plain RTP such a packet carries no receive time of its own: the
+//!   recording shows when it came to the logger, and its RTP time stamp when it was spoken.
+//! - **A context without a match is a decision**: what was kept is forgotten at once, and so is
+//!   what is kept of streams outside of the scope. A record that comes later still mirrors from then
+//!   on.
+//! - What was kept is judged by the scope at the moment of the decision: of a call on hold then,
+//!   what was sent to the held user before does not count.
+//! - **Loggers that are named while a call is undecided** (a recording that was asked for) get what
+//!   comes from then on, nothing of the past; the pre-roll stays for the decision.
+//! - **Of two contexts** the later one counts, name by name; the mirror changes over between two
+//!   packets. A mirror of the same primary and loggers goes on as it is.
+//! - **After the end** neither context nor record changes anything; `explain` says what held at the
+//!   end.
 //!
 //! ## The database
 //!

@@ -6,10 +6,13 @@
 mod exchange;
 mod groups;
 mod harness;
+mod late;
 mod life;
 mod losses;
 mod media;
 mod messages;
 mod mirrors;
 mod ports;
+mod redirect;
+mod redirect_changes;
 mod simulation;
