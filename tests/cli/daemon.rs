@@ -213,6 +213,10 @@ transport = "rtp"
             .unwrap_or_else(|| panic!("no {name} in {text}"))
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
     pub(crate) fn ng_address(&self) -> SocketAddr {
         self.ng
     }
