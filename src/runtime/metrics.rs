@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::control::Mailbox;
 use super::engine::Engine;
+use super::primary::Primaries;
 use crate::admin::{self, Readiness, Source};
 use crate::hook::ng::command::Command;
 use crate::hook::ng::counters::Counters;
@@ -24,11 +25,13 @@ use crate::telemetry::metrics::{
 pub(super) fn routes(
     mailbox: &Mailbox,
     ng: Arc<Counters>,
+    primaries: Primaries,
     stopping: watch::Receiver<bool>,
 ) -> (Router, Router) {
     let figures = RelayFigures {
         mailbox: mailbox.clone(),
         ng,
+        primaries,
     };
     let mailbox = mailbox.clone();
     let ready = move || {
@@ -50,12 +53,14 @@ pub(super) fn routes(
 struct RelayFigures {
     mailbox: Mailbox,
     ng: Arc<Counters>,
+    primaries: Primaries,
 }
 
 impl Source for RelayFigures {
     async fn snapshot(&self) -> Option<Snapshot> {
         let mut snapshot = self.mailbox.with(of_engine).await.ok()?;
         snapshot.requests = requests(&self.ng);
+        snapshot.tellings = self.primaries.figures();
         Some(snapshot)
     }
 }
@@ -93,6 +98,7 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         latency,
         ports: statistics.ports.iter().map(ports).collect(),
         requests: Vec::new(),
+        tellings: Vec::new(),
         loggers: engine.loggers(),
         homes: homes(&statistics),
         archive: engine.archive().map(archive),

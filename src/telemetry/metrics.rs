@@ -12,6 +12,9 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use self::write::{Labels, Writer};
 
+pub use self::primary::Primary;
+
+mod primary;
 mod write;
 
 /// Everything that one scrape shows.
@@ -37,6 +40,8 @@ pub struct Snapshot {
     pub archive: Option<Archive>,
     /// Migration records that have not ended.
     pub migrations: u64,
+    /// What primaries were told of migrations.
+    pub tellings: Vec<Tellings>,
     /// Whether no new calls are taken, so that the process can be ended.
     pub draining: bool,
 }
@@ -186,6 +191,17 @@ pub struct Archive {
     pub recordings: u64,
     /// Recordings that could not be made.
     pub recordings_failed: u64,
+}
+
+/// What one primary was told of migrations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tellings {
+    /// The primary system.
+    pub primary: String,
+    /// Records that wait to be told.
+    pub waiting: u64,
+    /// Tellings since the start, by what became of them.
+    pub results: Vec<(&'static str, u64)>,
 }
 
 impl Snapshot {
@@ -406,6 +422,27 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    fn tellings(&self, w: &mut Writer<'_>) -> fmt::Result {
+        let label = |told: &Tellings| Labels::one("primary", told.primary.clone());
+        let rows = self.tellings.iter();
+        w.gauges(
+            "tellings_waiting",
+            "Migration records that their primary is still to be told of",
+            rows.map(|told| (label(told), told.waiting)),
+        )?;
+        let rows = self.tellings.iter().flat_map(|told| {
+            let rows = told.results.iter();
+            rows.map(move |(result, count)| (label(told).and("result", *result), *count))
+        });
+        w.counters(
+            "tellings",
+            "What primaries were told of migrations, by what became of it",
+            rows,
+        )
+    }
+}
+
 impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut writer = Writer::new(encoder);
@@ -417,6 +454,7 @@ impl Collector for Snapshot {
         self.loggers(&mut writer)?;
         self.homes(&mut writer)?;
         self.archive(&mut writer)?;
+        self.tellings(&mut writer)?;
         writer.gauge(
             "migrations",
             "Migration records that have not ended",

@@ -12,5 +12,6 @@ mod late;
 mod limits;
 mod migration;
 mod mirrored;
+mod primary;
 mod redirect;
 mod rows;

@@ -57,6 +57,11 @@ fn every_metric_has_its_meaning_and_unit() {
             ..Archive::default()
         }),
         migrations: 6,
+        tellings: vec![Tellings {
+            primary: "p.example".into(),
+            waiting: 2,
+            results: vec![("accepted", 3)],
+        }],
         draining: true,
     };
     let text = snapshot.render().unwrap();
