@@ -283,7 +283,7 @@ pub(crate) struct Ng {
 }
 
 impl Ng {
-    fn to(to: SocketAddr, http: SocketAddr) -> Self {
+    pub(crate) fn to(to: SocketAddr, http: SocketAddr) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket
             .set_read_timeout(Some(Duration::from_secs(10)))

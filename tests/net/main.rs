@@ -6,6 +6,7 @@
 mod bad_input;
 mod carried;
 mod commands;
+mod drain;
 mod groups;
 mod harness;
 mod late;
@@ -14,4 +15,5 @@ mod migration;
 mod mirrored;
 mod primary;
 mod redirect;
+mod reload;
 mod rows;
