@@ -6,8 +6,8 @@
 //! start ([`Sorter::later`]), or concerns only the check of the file.
 
 use crate::config::{
-    Address, Anchor, Announce, Archive, Config, Http, Interface, Log, Logger, Ng, Partner, Relay, Tell,
-    Transport,
+    Address, Anchor, Announce, Archive, Config, Http, Interface, Log, Logger, Ng, Partner, Relay,
+    Tell, Transport,
 };
 use crate::migration::agreement::Agreement;
 use crate::migration::identity::SystemName;
@@ -136,6 +136,7 @@ fn relay(force: &mut Relay, new: &Relay, sorter: &mut Sorter) {
         port_linger,
         learning,
         strict_source,
+        journal,
         preroll,
         preroll_call_bytes,
         preroll_bytes,
@@ -174,6 +175,7 @@ fn relay(force: &mut Relay, new: &Relay, sorter: &mut Sorter) {
         &mut force.strict_source,
         strict_source,
     );
+    sorter.later("relay.journal", &force.journal, journal);
     // Workers have taken the room for it.
     sorter.later("relay.preroll", &force.preroll, preroll);
     sorter.later(
@@ -358,7 +360,11 @@ fn partners(force: &mut Config, new: &[Partner], sorter: &mut Sorter) {
             sorter.restart(&key, "this is the name of our own system until then");
             continue;
         }
-        match force.partners.iter().find(|old| old.terms.system == *system) {
+        match force
+            .partners
+            .iter()
+            .find(|old| old.terms.system == *system)
+        {
             Some(old) if old == partner => {}
             Some(_) => sorter.applied(&key, "changed"),
             None => sorter.applied(&key, "added"),

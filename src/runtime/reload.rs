@@ -120,7 +120,8 @@ impl Reloader {
         let access = self.access(&config, &fresh)?;
         self.apply(&force, &config, &fresh, &mut reloaded).await?;
         if let (Some(primary), Some(access)) = (self.users(), access) {
-            let same_file = |system: &SystemName| file_of(&force, system) == file_of(&config, system);
+            let same_file =
+                |system: &SystemName| file_of(&force, system) == file_of(&config, system);
             let renewed = access.renewed(&primary.access()).into_iter();
             let renewed = renewed.filter(same_file);
             let renewed = renewed.map(|system| format!("partner[{system}].token_file: read"));

@@ -185,7 +185,8 @@ impl Writer {
                 .commit(&batch)
                 .map_err(|error| classify(&self.path, &error));
             for job in batch {
-                let (Job::Put { done, .. } | Job::Word { done, .. } | Job::Prune { done, .. }) = job;
+                let (Job::Put { done, .. } | Job::Word { done, .. } | Job::Prune { done, .. }) =
+                    job;
                 // Nobody may be waiting any more.
                 let _ = done.send(result.clone());
             }

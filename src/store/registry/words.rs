@@ -28,13 +28,15 @@ pub(super) fn put(
 
 /// The record is not any more what was answered.
 pub(super) fn outdate(transaction: &Transaction<'_>, record: RecordId) -> rusqlite::Result<()> {
-    let mut update =
-        transaction.prepare_cached("UPDATE word SET current = 0 WHERE record = ?1")?;
+    let mut update = transaction.prepare_cached("UPDATE word SET current = 0 WHERE record = ?1")?;
     update.execute([signed(record.0)]).map(|_| ())
 }
 
 /// Forgets what was said of records that ended before this moment.
-pub(super) fn prune(transaction: &Transaction<'_>, ended_before: Timestamp) -> rusqlite::Result<()> {
+pub(super) fn prune(
+    transaction: &Transaction<'_>,
+    ended_before: Timestamp,
+) -> rusqlite::Result<()> {
     let mut delete = transaction.prepare_cached(
         "DELETE FROM word WHERE record IN (SELECT id FROM migration WHERE until < ?1)",
     )?;
@@ -79,11 +81,16 @@ fn word(row: &Row<'_>) -> Result<(RecordId, Told, bool), String> {
         let (told, reason): (String, Option<String>) = (row.get(1)?, row.get(2)?);
         Ok((row.get::<_, i64>(0)?, told, reason, row.get(3)?))
     };
-    let (id, told, reason, current) = whole().map_err(|error: rusqlite::Error| error.to_string())?;
+    let (id, told, reason, current) =
+        whole().map_err(|error: rusqlite::Error| error.to_string())?;
     let told = match (told.as_str(), reason) {
         ("accepted", None) => Told::Accepted,
         ("refused", Some(reason)) => Told::Refused(reason),
-        _ => return Err(format!("word on migration {id}: neither accepted nor refused")),
+        _ => {
+            return Err(format!(
+                "word on migration {id}: neither accepted nor refused"
+            ));
+        }
     };
     Ok((RecordId(unsigned(id)), told, current))
 }

@@ -432,7 +432,11 @@ fn on_a_full_disk_no_telling_of_a_group_is_taken_for_stored() {
         .filter(|(_, outcome)| outcome.is_ok())
         .map(|(name, _)| name.as_str())
         .collect();
-    assert!(!stored.is_empty() && stored.len() < names.len(), "{}", stored.len());
+    assert!(
+        !stored.is_empty() && stored.len() < names.len(),
+        "{}",
+        stored.len()
+    );
     drop(users);
     let mut users = open(dir.path(), ring(Some(1), &[])).unwrap();
     let filter = MarkFilter {
