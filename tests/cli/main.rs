@@ -16,5 +16,7 @@ mod primary;
 mod refused;
 mod restart;
 mod run;
+#[path = "../common/skip.rs"]
+mod skip;
 mod tools;
 mod usage;
