@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
+use super::homes::{HomeNews, Homes};
 use super::limited::Limited;
 use super::mirrors::Mirrors;
 use super::sockets::{Sockets, Totals};
@@ -32,6 +33,7 @@ pub struct Engine {
     core: Core,
     sockets: Sockets,
     mirrors: Mirrors,
+    homes: Homes,
     registry: Registry,
     agreements: Vec<Agreement>,
     clock: Clock,
@@ -49,6 +51,7 @@ impl Engine {
         core: Core,
         sockets: Sockets,
         mirrors: Mirrors,
+        homes: Homes,
         registry: Registry,
         agreements: Vec<Agreement>,
         clock: Clock,
@@ -57,6 +60,7 @@ impl Engine {
             core,
             sockets,
             mirrors,
+            homes,
             registry,
             agreements,
             clock,
@@ -79,6 +83,7 @@ impl Engine {
         let mut host = Surroundings {
             sockets: &mut self.sockets,
             mirrors: &self.mirrors,
+            homes: &self.homes,
         };
         let now = self.clock.now();
         let reply = self.core.handle(request, &world, &mut host, now);
@@ -88,6 +93,17 @@ impl Engine {
 
     /// Hands news to the core.
     pub fn event(&mut self, event: Event) {
+        self.tell(event);
+        self.carry_out();
+    }
+
+    /// What came of an attempt to set a home leg up, from the client of an anchor.
+    pub(super) fn home_news(&mut self, news: HomeNews) {
+        self.homes.news(news);
+        self.carry_out();
+    }
+
+    fn tell(&mut self, event: Event) {
         let world = World {
             registry: &self.registry,
             agreements: &self.agreements,
@@ -95,10 +111,10 @@ impl Engine {
         let mut host = Surroundings {
             sockets: &mut self.sockets,
             mirrors: &self.mirrors,
+            homes: &self.homes,
         };
         let now = self.clock.now();
         self.core.handle_event(event, &world, &mut host, now);
-        self.carry_out();
     }
 
     /// Handles all that the workers have reported.
@@ -228,7 +244,17 @@ impl Engine {
         self.sockets.stop();
     }
 
+    /// Drains the core; then it is told what came of that at once, and is drained again.
     fn carry_out(&mut self) {
+        self.drain();
+        while let Some(event) = self.homes.poll() {
+            self.tell(event);
+            self.drain();
+        }
+        self.sockets.flush();
+    }
+
+    fn drain(&mut self) {
         while let Some(command) = self.core.poll_command() {
             match command {
                 Command::Configure { stream, flow } => self.sockets.configure(stream, &flow),
@@ -258,13 +284,16 @@ impl Engine {
                     self.mirrors.detach(mirror, stream, &mut self.sockets);
                 }
                 Command::MirrorClose { mirror } => self.mirrors.close(mirror, &mut self.sockets),
-                Command::HomeOpen { .. }
-                | Command::HomeUpdate { .. }
-                | Command::HomeClose { .. } => {}
+                Command::HomeOpen {
+                    home,
+                    anchors,
+                    offer,
+                } => self.homes.open(home, anchors, offer),
+                Command::HomeUpdate { home, offer } => self.homes.update(home, offer),
+                Command::HomeClose { home } => self.homes.close(home),
                 Command::Notice(notice) => self.notice(&notice),
             }
         }
-        self.sockets.flush();
     }
 
     fn notice(&mut self, notice: &Notice) {

@@ -5,10 +5,13 @@
 //! [`engine::Engine`] the heart of its control loop.
 
 mod announcer;
+pub mod client;
 mod contact;
 pub mod control;
 pub mod door;
 pub mod engine;
+mod home_sip;
+mod homes;
 mod limited;
 pub mod logger;
 mod metrics;

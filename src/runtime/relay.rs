@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam::channel::Receiver;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use super::announcer::Announcers;
-use super::control::{self, Mailbox};
+use super::control::{self, Mailbox, Message};
 use super::door::Door;
 use super::engine::{Engine, Figures};
 use super::metrics;
@@ -178,10 +178,13 @@ fn control_thread(
         setup::preconditions(config)?;
         let logger = setup::logger(config, clock, faults)?;
         let (store, loaded) = setup::store(config, clock)?;
-        let mut announcers = Announcers::new(clock);
-        let engine = setup::engine(config, clock, logger.as_ref(), loaded, &mut announcers)?;
+        let announcers = Announcers::new(clock);
+        let (mailbox, messages) = control::mailbox();
+        let homes = setup::homes(config, &mailbox);
+        let engine = setup::engine(config, clock, logger.as_ref(), loaded, homes, &announcers)?;
         let recordings = logger.as_ref().map(|logger| logger.recordings());
-        let outcome = serve(config, clock, engine, store, recordings, stopping, tell).await;
+        let parts = (engine, mailbox, messages);
+        let outcome = serve(config, clock, parts, store, recordings, stopping, tell).await;
         announcers.finish().await;
         if let Some(logger) = logger {
             logger.stop();
@@ -194,13 +197,12 @@ fn control_thread(
 async fn serve(
     config: &Config,
     clock: Clock,
-    engine: Engine,
+    (engine, mailbox, messages): (Engine, Mailbox, mpsc::Receiver<Message>),
     store: Store,
     recordings: Option<Receiver<Recording>>,
     stopping: watch::Receiver<bool>,
     tell: &sync_mpsc::Sender<Up>,
 ) -> Result<()> {
-    let (mailbox, messages) = control::mailbox();
     let door = Door::new(mailbox.clone(), Arc::new(store));
     let servers = Servers::bind(config, door.clone(), clock).await?;
     let (ng, http) = (servers.ng(), servers.http());

@@ -4,12 +4,15 @@ use std::net::UdpSocket;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::announcer::{Announcers, Target};
+use super::announcer::{Announcers, Door, Target};
 use super::contact::Contact;
+use super::control::Mailbox;
 use super::engine::Engine;
+use super::home_sip;
+use super::homes::{Anchor, Homes, Static, Way};
 use super::mirrors::{Logger as MirrorLogger, Mirrors};
 use super::sockets::Sockets;
-use crate::config::{self, Config, Transport};
+use crate::config::{self, AnchorTransport, Config, Transport};
 use crate::logger::fault::Faults;
 use crate::logger::service::{Options, Service, Settings as LoggerSettings};
 use crate::migration::registry::Registry;
@@ -107,7 +110,8 @@ pub(super) fn engine(
     clock: Clock,
     logger: Option<&Service>,
     loaded: Loaded,
-    announcers: &mut Announcers,
+    homes: Homes,
+    announcers: &Announcers,
 ) -> Result<Engine> {
     // Without more descriptors calls are refused one by one, with the reason; so this may fail.
     drop(rlimit::raise_nofile(DESCRIPTORS));
@@ -126,10 +130,29 @@ pub(super) fn engine(
         core,
         sockets,
         mirrors,
+        homes,
         registry,
         config.agreements.clone(),
         clock,
     ))
+}
+
+/// The media anchors. Clients of those that are asked tell the control loop what came of it.
+pub(super) fn homes(config: &Config, mailbox: &Mailbox) -> Homes {
+    let mut anchors = Vec::new();
+    for anchor in &config.anchors {
+        let way = match &anchor.transport {
+            AnchorTransport::Static { address, ports } => {
+                Way::Static(Static::new(*address, *ports))
+            }
+            AnchorTransport::Sip { .. } => Way::Sip(home_sip::start(mailbox)),
+        };
+        anchors.push(Anchor {
+            name: anchor.name.clone(),
+            way,
+        });
+    }
+    Homes::new(anchors)
 }
 
 fn registry(config: &Config, loaded: Loaded, clock: Clock) -> Registry {
@@ -147,7 +170,7 @@ fn mirror_loggers(
     config: &Config,
     embedded: Option<&Service>,
     instance: &str,
-    announcers: &mut Announcers,
+    announcers: &Announcers,
 ) -> Result<Vec<MirrorLogger>> {
     let archive = &config.archive;
     let mut loggers = Vec::new();
@@ -167,10 +190,12 @@ fn mirror_loggers(
                     None => Contact::Silent,
                     Some(door) => Contact::There(announcers.start(Target {
                         name: logger.name.clone(),
-                        address: door.address,
-                        token: door.token().map_err(|text| {
-                            anyhow!("logger[{place}].announce_token_file: {text}")
-                        })?,
+                        door: Door {
+                            address: door.address,
+                            token: door.token().map_err(|text| {
+                                anyhow!("logger[{place}].announce_token_file: {text}")
+                            })?,
+                        },
                         relay: instance.to_owned(),
                     })),
                 };

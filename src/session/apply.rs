@@ -12,7 +12,7 @@ use super::exchange::{self, Kind};
 use super::host::Host;
 use super::ids::{StreamId, WorkerIndex};
 use super::party::PartyId;
-use super::reply::{Error, Reply};
+use super::reply::{CallState, Error, Reply};
 use super::request::{Delete, Exchange};
 use super::sockets::{Opened, Sockets};
 use super::timers::Verdict;
@@ -90,7 +90,7 @@ impl Core {
         host: &dyn Host,
         now: Timestamp,
     ) -> Result<Box<Call>, Error> {
-        if self.stopping || self.calls.len() >= self.settings.max_calls {
+        if self.stopping || self.draining || self.calls.len() >= self.settings.max_calls {
             self.totals.rejected_total += 1;
             return Err(Error::SessionLimit);
         }
@@ -291,8 +291,9 @@ impl Core {
     ) {
         let mut draft = self.calls[key].clone();
         self.count_end(&draft, reason, host, now);
-        let mut explanation = explain::of(&draft, host);
-        explanation.ended = Some(now);
+        let mut explanation = explain::of(&draft, host, now);
+        (explanation.ended, explanation.end) = (Some(now), Some(reason));
+        explanation.state = CallState::Ended;
         let legs: Vec<PartyId> = draft.parties.iter().map(|party| party.id).collect();
         legs.into_iter().for_each(|leg| draft.remove_party(leg));
         self.commit(Some(key), draft, &[], world, host, now);

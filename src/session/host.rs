@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::ids::{MirrorId, StreamId};
+use super::ids::{HomeId, MirrorId, StreamId};
 use crate::wire::block::StreamKind;
 use crate::wire::time::Timestamp;
 
@@ -31,6 +31,12 @@ pub trait Host {
 
     /// What has become of a mirror that was opened; `None` if no logger took it.
     fn taken(&self, mirror: MirrorId) -> Option<Taken>;
+
+    /// Name of the anchor that has, or is asked to take, a home leg; `None` if none is.
+    fn anchor(&self, home: HomeId) -> Option<String> {
+        let _ = home;
+        None
+    }
 }
 
 /// What a mirror needs at a logger.

@@ -19,6 +19,7 @@ pub mod host;
 pub mod ids;
 mod media;
 mod negotiate;
+mod operate;
 pub mod options;
 mod party;
 mod ports;

@@ -83,7 +83,7 @@ fn patience(call: &Call, settings: &Settings) -> (Duration, EndReason) {
 
 /// On hold or muted: no RTP media of the call is stated to flow both ways. Floor control and the
 /// like does not count, since it states no direction; a call with nothing else is not on hold.
-fn is_held(call: &Call) -> bool {
+pub(super) fn is_held(call: &Call) -> bool {
     let mut any = false;
     for (party, index, media, set) in call.sets() {
         if !media.is_rtp() || set.retired.is_some() {
@@ -122,6 +122,16 @@ pub(super) fn one_way(call: &mut Call, host: &dyn Host, now: Timestamp) -> bool 
     };
     // Users of push to talk take turns: there one way is how it should be.
     speaking == 1 && !takes_turns(call)
+}
+
+/// Whether media flows one way only as of now, and should not: some time after the answer, not on
+/// hold, and not push to talk.
+pub(super) fn is_one_way(call: &Call, host: &dyn Host, now: Timestamp) -> bool {
+    let talking = |at: Timestamp| now.since(at) >= ONE_WAY_CHECK;
+    call.answered.is_some_and(talking)
+        && !is_held(call)
+        && !takes_turns(call)
+        && speakers(call, host) == 1
 }
 
 /// How many legs media has come from.
