@@ -7,6 +7,7 @@
 //! none of the others: what they cannot take is counted as a gap.
 
 mod announce;
+pub mod anchor;
 pub mod archive;
 mod catalog;
 pub mod fault;
@@ -18,6 +19,7 @@ mod receiver;
 mod recorder;
 mod recording;
 mod registry;
+mod returning;
 pub mod service;
 mod start;
 pub mod stats;
