@@ -66,6 +66,8 @@ pub struct Counters {
     last_seq: AtomicU32,
     last_rtp_timestamp: AtomicU32,
     talk_bursts: AtomicU32,
+    home_sent: AtomicU32,
+    home_lost: AtomicU32,
 }
 
 /// A reading of the counters of one stream.
@@ -106,6 +108,12 @@ pub struct Snapshot {
     pub last_packet: Option<Timestamp>,
     /// The address that was learned.
     pub learned: Option<SocketAddr>,
+    /// On a slot that faces home: packets of parties that were sent there to come back. Those that
+    /// did are its `packets`; copies that only probe home are not among them.
+    pub home_sent: u32,
+    /// Of those, the ones that have not come back, and are not expected to any more: home became
+    /// unreachable, or too many others were sent since.
+    pub home_lost: u32,
 }
 
 impl Snapshot {
@@ -142,6 +150,8 @@ impl Counters {
             talk_bursts: self.talk_bursts.load(RELAXED),
             last_packet: (last_packet != 0).then(|| Timestamp::from_nanos(last_packet)),
             learned: self.learned(),
+            home_sent: self.home_sent.load(RELAXED),
+            home_lost: self.home_lost.load(RELAXED),
         }
     }
 
@@ -178,6 +188,22 @@ impl Counters {
             &self.mirror_dropped
         };
         add(counter, 1);
+    }
+
+    /// A packet goes home.
+    pub(super) fn home_sent(&self) {
+        add_narrow(&self.home_sent, 1);
+    }
+
+    /// `count` packets that were sent home are not expected back any more.
+    pub(super) fn home_lost(&self, count: u32) {
+        add_narrow(&self.home_lost, count);
+    }
+
+    /// One of those came back after all.
+    pub(super) fn home_found(&self) {
+        let lost = self.home_lost.load(RELAXED);
+        self.home_lost.store(lost.saturating_sub(1), RELAXED);
     }
 
     /// The peer's address. A reader that looks while it changes may see parts of both.
@@ -278,6 +304,9 @@ mod tests {
         counters.forwarded(172);
         counters.mirrored(true);
         counters.mirrored(false);
+        counters.home_sent();
+        counters.home_lost(3);
+        counters.home_found();
         counters.set_rtp(&RtpReading {
             ssrc: 5,
             lost: -1,
@@ -290,6 +319,7 @@ mod tests {
         assert_eq!((seen.forwarded, seen.forwarded_octets), (1, 172));
         assert_eq!((seen.mirrored, seen.mirror_dropped), (1, 1));
         assert_eq!((seen.ssrc, seen.lost), (Some(5), -1));
+        assert_eq!((seen.home_sent, seen.home_lost), (1, 2));
         assert_eq!(seen.last_packet, Some(Timestamp::from_secs(9)));
     }
 
@@ -318,6 +348,6 @@ mod tests {
 
     #[test]
     fn stays_small() {
-        assert!(size_of::<Counters>() <= 152, "{}", size_of::<Counters>());
+        assert!(size_of::<Counters>() <= 160, "{}", size_of::<Counters>());
     }
 }

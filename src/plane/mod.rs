@@ -16,6 +16,7 @@ pub mod socket;
 pub mod start;
 
 mod decide;
+mod home;
 mod learn;
 mod loops;
 mod mailbox;

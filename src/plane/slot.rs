@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::command::MAX_MIRRORS;
 use super::counters::Counters;
-use super::flow::{Expect, Flow, Learn, SlotId};
+use super::flow::{Expect, Flow, Learn, Route, SlotId};
+use super::home::{self, Home};
 use super::learn::{Learner, Rules};
 use super::loops::LoopGuard;
 use super::stats::RtpStats;
@@ -33,7 +34,18 @@ pub(super) struct Slot {
     pub(super) guard: LoopGuard,
     /// Boxed, because most streams have none.
     pub(super) mirrors: Option<Box<Mirrors>>,
+    /// Boxed for the same reason.
+    pub(super) detour: Option<Box<Detour>>,
     pub(super) counters: Arc<Counters>,
+}
+
+/// The part of a slot in redirect.
+#[derive(Debug)]
+pub(super) enum Detour {
+    /// What a party sends goes home out of these slots' sockets: RTP and datagrams, and RTCP.
+    Via(SlotIndex, SlotIndex),
+    /// The slot faces home.
+    Home(Home),
 }
 
 /// Addresses of loggers; those not in use are none.
@@ -64,6 +76,7 @@ impl Slot {
             stats: RtpStats::default(),
             guard: LoopGuard::default(),
             mirrors: None,
+            detour: detour(None, flow, false),
             counters,
         }
     }
@@ -79,6 +92,7 @@ impl Slot {
         self.forward = SlotIndex::some(flow.forward);
         self.forward_rtcp = SlotIndex::some(flow.forward_rtcp);
         self.clock_rate = flow.clock_rate;
+        self.detour = detour(self.detour.take(), flow, declared != self.declared);
         self.declared = declared;
         if flow.window > self.window {
             self.window = flow.window;
@@ -89,6 +103,14 @@ impl Slot {
         if !self.learner.has_heard() && self.peer != declared {
             self.peer = declared;
             self.counters.set_learned(&Address::NONE);
+        }
+    }
+
+    /// What this slot knows of home, if it faces it, and where to count.
+    pub(super) fn home(&mut self) -> Option<(&mut Home, &Counters)> {
+        match self.detour.as_deref_mut() {
+            Some(Detour::Home(home)) => Some((home, &self.counters)),
+            Some(Detour::Via(..)) | None => None,
         }
     }
 
@@ -115,6 +137,29 @@ fn rules(flow: &Flow) -> Rules {
     Rules {
         learn: flow.learn,
         source: flow.source,
+    }
+}
+
+/// The wanted detour; what is known of home stays. `moved` if the declared address is another.
+fn detour(former: Option<Box<Detour>>, flow: &Flow, moved: bool) -> Option<Box<Detour>> {
+    match flow.route {
+        Route::Direct => None,
+        Route::Via { home, home_rtcp } => {
+            let rtp = SlotIndex::some(Some(home))?;
+            let rtcp = SlotIndex::some(home_rtcp).unwrap_or(rtp);
+            Some(Box::new(Detour::Via(rtp, rtcp)))
+        }
+        Route::Home(limits) => {
+            if let Some(mut former) = former
+                && let Detour::Home(home) = &mut *former
+            {
+                home.configure(limits, moved);
+                return Some(former);
+            }
+            let places = home::places(flow.expect, flow.clock_rate);
+            let home = Home::new(limits, places, rand::random());
+            Some(Box::new(Detour::Home(home)))
+        }
     }
 }
 

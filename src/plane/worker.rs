@@ -7,7 +7,7 @@
 //!    loggers, forward;
 //! 4. send the copies that are left, settle the latencies;
 //! 5. carry out the commands that woke the worker, with the same bound;
-//! 6. report slots that were closed, again if there was no room before.
+//! 6. report home lost or back, and slots that were closed, again if there was no room before.
 //!
 //! A socket gives one batch for each wake-up, so that none starves the others; what is left is
 //! reported ready again.
@@ -21,7 +21,7 @@ use crossbeam::utils::CachePadded;
 
 use super::command::{Command, Event};
 use super::counters::Drop;
-use super::decide::decide;
+use super::decide::{Part, decide};
 use super::events::EventQueue;
 use super::flow::SlotId;
 use super::latency::Recorder;
@@ -34,6 +34,8 @@ use crate::sys::clock::Clock;
 use crate::sys::epoll::{Epoll, Ready};
 use crate::sys::mmsg::PacketRing;
 use crate::wire::time::Timestamp;
+
+mod redirect;
 
 /// One worker; lives on its own thread.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub(super) struct Worker {
     latency: Recorder,
     /// Closed slots that control has not been told of.
     closed: Vec<SlotId>,
+    /// Slots facing home that have something to tell; each is here once at most.
+    news: Vec<u32>,
 }
 
 /// What a worker is given at its start.
@@ -85,13 +89,15 @@ impl Worker {
             copies: Copies::new(COPIES)?,
             latency: Recorder::new()?,
             closed: Vec::new(),
+            news: Vec::new(),
         })
     }
 
     /// Works until told to stop; then gives the sockets, with what has arrived on them since.
     pub(super) fn run(mut self) -> Vec<(SlotId, UdpSocket)> {
         while !self.mailbox.is_stopping() {
-            let wait = (!self.closed.is_empty()).then_some(REPORT_AGAIN);
+            let untold = !self.closed.is_empty() || !self.news.is_empty();
+            let wait = untold.then_some(REPORT_AGAIN);
             if self.epoll.wait(&mut self.ready, wait).is_err() {
                 break; // only if the descriptor itself is broken
             }
@@ -118,6 +124,7 @@ impl Worker {
             if commanded {
                 self.take_commands(now);
             }
+            self.report_home();
             self.report_closed();
         }
         self.slots.into_sockets()
@@ -160,7 +167,9 @@ impl Worker {
             let address = slot.peer.to_std();
             self.tell_learned(index, address);
         }
-        if decision.taken {
+        if decision.part != Part::None {
+            self.redirect(index, buffer, decision, alone, now);
+        } else if decision.taken {
             self.forward(index, buffer, decision.to, alone);
             self.copy(index, buffer);
         }

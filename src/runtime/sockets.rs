@@ -378,6 +378,8 @@ impl Sockets {
                     talk_bursts: read.talk_bursts,
                     last_packet: read.last_packet,
                     learned: read.learned,
+                    home_sent: read.home_sent,
+                    home_lost: read.home_lost,
                 }
             })
     }

@@ -105,6 +105,11 @@ pub struct StreamCounters {
     pub last_packet: Option<Timestamp>,
     /// The address that was learned.
     pub learned: Option<SocketAddr>,
+    /// On a stream that faces home: packets of parties that were sent there to come back. Those
+    /// that did are its `packets`; copies that only probe home are not among them.
+    pub home_sent: u32,
+    /// Of those, the ones that have not come back, and are not expected to any more.
+    pub home_lost: u32,
 }
 
 impl StreamCounters {

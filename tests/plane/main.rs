@@ -5,6 +5,7 @@
 
 mod forward;
 mod harness;
+mod home;
 mod hostile;
 mod lifecycle;
 mod mirror;
