@@ -199,6 +199,8 @@ pub enum AnchorTransport {
     Sip {
         /// Where SIP requests go.
         address: SocketAddr,
+        /// Where ours come from; `None`: from where the system chooses.
+        local: Option<SocketAddr>,
     },
 }
 
@@ -207,7 +209,7 @@ impl Anchor {
     pub const fn address(&self) -> IpAddr {
         match &self.transport {
             AnchorTransport::Static { address, .. } => *address,
-            AnchorTransport::Sip { address } => address.ip(),
+            AnchorTransport::Sip { address, .. } => address.ip(),
         }
     }
 }

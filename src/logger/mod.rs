@@ -6,8 +6,8 @@
 //! receiver -> writer -> catalog -> recorder. Only the receiver faces the network, and it waits for
 //! none of the others: what they cannot take is counted as a gap.
 
-mod announce;
 pub mod anchor;
+mod announce;
 pub mod archive;
 mod catalog;
 pub mod fault;

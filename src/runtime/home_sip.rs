@@ -175,8 +175,9 @@ impl Task {
         let now = self.clock.now();
         match job {
             HomeJob::Open { of, offer } => {
+                let address = self.target.address;
                 let hop = match self.open() {
-                    Ok(sockets) => sockets.hop(self.target.address),
+                    Ok(sockets) => sockets.hop(address),
                     Err(error) => {
                         let reason = format!("no SIP socket: {error}");
                         self.news(of, HomeOutcome::Failed(reason)).await;
@@ -207,7 +208,8 @@ impl Task {
         match outcome {
             Outcome::Answered { home, lanes } => {
                 let lanes = lanes.into_iter();
-                let lanes = lanes.map(|(label, Remote { rtp, rtcp })| (label, HomeRemote { rtp, rtcp }));
+                let lanes =
+                    lanes.map(|(label, Remote { rtp, rtcp })| (label, HomeRemote { rtp, rtcp }));
                 if let Some(of) = self.attempts.get(&home).copied() {
                     self.news(of, HomeOutcome::Answered(lanes.collect())).await;
                 }

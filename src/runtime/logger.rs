@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, sleep};
 use tracing::{info, warn};
 
+use super::media_anchor::Bound;
 use super::servers::{Http, until};
 use super::{setup, signals};
 use crate::admin::{self, Readiness};
@@ -42,7 +43,11 @@ async fn run(config: &Config) -> Result<()> {
         false => Readiness::Ready,
         true => Readiness::NotReady("the logger is stopping".to_owned()),
     });
+    let anchor = Bound::bind(config, service.handle(), clock)?;
     let mut serving = serve(doors, protected, open, &stopping);
+    if let Some(anchor) = anchor {
+        serving.spawn(anchor.run(stopping.clone()));
+    }
     serving.spawn(close_silent(service.handle(), relays, stopping));
     signals::terminate().await?;
     info!("stopping: closing recordings");

@@ -14,12 +14,14 @@ use super::announcer::Announcers;
 use super::control::{self, Mailbox, Message};
 use super::door::Door;
 use super::engine::{Engine, Figures};
-use super::metrics;
+use super::home_sip::Clients;
+use super::media_anchor::Bound;
+use super::metrics::{self, Redirected};
 use super::servers::Servers;
 use super::setup;
 use crate::config::Config;
 use crate::logger::fault::Faults;
-use crate::logger::service::Recording;
+use crate::logger::service::{Recording, Service};
 use crate::plane::latency::Latencies;
 use crate::store::registry::Store;
 use crate::sys::clock::Clock;
@@ -180,17 +182,47 @@ fn control_thread(
         let (store, loaded) = setup::store(config, clock)?;
         let announcers = Announcers::new(clock);
         let (mailbox, messages) = control::mailbox();
-        let homes = setup::homes(config, &mailbox);
+        let mut clients = Clients::new(clock);
+        let homes = setup::homes(config, &mailbox, &mut clients);
+        let anchor = media_anchor(config, logger.as_ref(), clock)?;
+        let redirected = Redirected {
+            clients: clients.figures(),
+            anchor: anchor
+                .as_ref()
+                .zip(logger.as_ref())
+                .map(|(anchor, logger)| (anchor.figures(), logger.handle())),
+        };
+        let anchor = anchor.map(|anchor| tokio::spawn(anchor.run(stopping.clone())));
         let engine = setup::engine(config, clock, logger.as_ref(), loaded, homes, &announcers)?;
         let recordings = logger.as_ref().map(|logger| logger.recordings());
         let parts = (engine, mailbox, messages);
-        let outcome = serve(config, clock, parts, store, recordings, stopping, tell).await;
+        let outcome = serve(
+            config, clock, parts, store, recordings, stopping, tell, redirected,
+        )
+        .await;
+        clients.finish().await;
+        if let Some(anchor) = anchor {
+            // It ends with the relay, or has ended badly, which the panic hook has told.
+            let _ = anchor.await;
+        }
         announcers.finish().await;
         if let Some(logger) = logger {
             logger.stop();
         }
         outcome
     })
+}
+
+/// The media anchor, if one is configured: it needs the embedded logger.
+fn media_anchor(config: &Config, logger: Option<&Service>, clock: Clock) -> Result<Option<Bound>> {
+    match (logger, &config.media_anchor) {
+        (Some(logger), _) => Bound::bind(config, logger.handle(), clock),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(anyhow!(
+            "media_anchor: there is no embedded logger that could record; name one, or let \
+             `homeward logger` be the anchor"
+        )),
+    }
 }
 
 /// Everything is open: serve until told to stop.
@@ -202,6 +234,7 @@ async fn serve(
     recordings: Option<Receiver<Recording>>,
     stopping: watch::Receiver<bool>,
     tell: &sync_mpsc::Sender<Up>,
+    redirected: Redirected,
 ) -> Result<()> {
     let door = Door::new(mailbox.clone(), Arc::new(store));
     let servers = Servers::bind(config, door.clone(), clock).await?;
@@ -209,7 +242,12 @@ async fn serve(
     for address in &http {
         info!(%address, "listening for HTTP");
     }
-    let (protected, open) = metrics::routes(&mailbox, servers.ng_counters(), stopping.clone());
+    let (protected, open) = metrics::routes(
+        &mailbox,
+        servers.ng_counters(),
+        redirected,
+        stopping.clone(),
+    );
     let up = Up {
         ng,
         http,

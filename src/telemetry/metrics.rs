@@ -12,7 +12,10 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use self::write::{Labels, Writer};
 
+mod home;
 mod write;
+
+pub use self::home::{HomeAnchor, MediaAnchor};
 
 /// Everything that one scrape shows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +36,10 @@ pub struct Snapshot {
     pub loggers: Vec<Logger>,
     /// The embedded logger, if there is one.
     pub archive: Option<Archive>,
+    /// One entry a media anchor that is asked by SIP.
+    pub home_anchors: Vec<HomeAnchor>,
+    /// The media anchor in this process, if there is one.
+    pub media_anchor: Option<MediaAnchor>,
     /// Migration records that have not ended.
     pub migrations: u64,
 }
@@ -363,6 +370,8 @@ impl Collector for Snapshot {
         self.requests(&mut writer)?;
         self.loggers(&mut writer)?;
         self.archive(&mut writer)?;
+        self.homes(&mut writer)?;
+        self.media_anchor(&mut writer)?;
         writer.gauge(
             "migrations",
             "Migration records that have not ended",

@@ -98,7 +98,7 @@ impl Anchor {
         match method {
             Method::Bye => {
                 let tag = tag.clone();
-                self.end(&tag);
+                self.end(&tag, now);
                 Response::new(200, "OK")
             }
             Method::Invite => self.changed(tx, hop, message, now),
@@ -118,7 +118,11 @@ impl Anchor {
                 && Some(&call.dialog.remote_tag) == invite.from_tag.as_ref()
         });
         if merged {
-            return self.refuse(Failure::Loop, 482, "Loop Detected: this call is here already");
+            return self.refuse(
+                Failure::Loop,
+                482,
+                "Loop Detected: this call is here already",
+            );
         }
         let offer = match self.offer(invite, now) {
             Ok(offer) => offer,
@@ -126,7 +130,11 @@ impl Anchor {
         };
         let tag = self.transactions.word();
         let Some(dialog) = Dialog::of_invite(invite, &tag, hop) else {
-            return self.refuse(Failure::BadOffer, 400, "From has no tag, or Contact is missing");
+            return self.refuse(
+                Failure::BadOffer,
+                400,
+                "From has no tag, or Contact is missing",
+            );
         };
         let key = MirrorKey {
             relay: self.run.clone(),
@@ -172,12 +180,16 @@ impl Anchor {
     fn offer(&mut self, invite: &Message, now: Timestamp) -> Result<Offer, Response> {
         if !invite.require.is_empty() {
             let mut refusal = self.refuse(Failure::BadOffer, 420, "Bad Extension");
-            refusal.headers.push(("Unsupported", invite.require.join(", ")));
+            refusal
+                .headers
+                .push(("Unsupported", invite.require.join(", ")));
             return Err(refusal);
         }
         if invite.content_type.as_deref() != Some("application/sdp") {
             let mut refusal = self.refuse(Failure::BadOffer, 415, "An offer in SDP is needed");
-            refusal.headers.push(("Accept", "application/sdp".to_owned()));
+            refusal
+                .headers
+                .push(("Accept", "application/sdp".to_owned()));
             return Err(refusal);
         }
         let offer = offer::read(invite, &self.settings.system, now)
@@ -210,7 +222,10 @@ impl Anchor {
     }
 
     fn unacknowledged(&mut self, tx: TxId, now: Timestamp) {
-        let waits = |call: &Call| call.unacknowledged.is_some_and(|(waiting, _)| waiting == tx);
+        let waits = |call: &Call| {
+            call.unacknowledged
+                .is_some_and(|(waiting, _)| waiting == tx)
+        };
         let found = self.calls.iter().find(|(_, call)| waits(call));
         if let Some(tag) = found.map(|(tag, _)| tag.clone()) {
             self.counts.failures[Failure::Unacknowledged as usize] += 1;
@@ -224,11 +239,14 @@ impl Anchor {
             let (bye, hop) = (call.dialog.request(Method::Bye), call.dialog.hop);
             let _ = self.transactions.send(bye, hop, now);
         }
-        self.end(tag);
+        self.end(tag, now);
     }
 
-    fn end(&mut self, tag: &str) {
+    fn end(&mut self, tag: &str, now: Timestamp) {
         if let Some(mut call) = self.calls.remove(tag) {
+            if let Some((tx, _)) = call.unacknowledged {
+                self.transactions.acknowledged(tx, now);
+            }
             call.close(&self.handle);
         }
     }
@@ -269,7 +287,11 @@ impl Agent for Anchor {
 
     fn poll_timeout(&self) -> Option<Timestamp> {
         let round = (!self.calls.is_empty()).then_some(self.round);
-        self.transactions.poll_timeout().into_iter().chain(round).min()
+        self.transactions
+            .poll_timeout()
+            .into_iter()
+            .chain(round)
+            .min()
     }
 
     fn handle_timeout(&mut self, now: Timestamp) {

@@ -179,7 +179,9 @@ impl Call {
             (true, Some(from)) => (from, describe(wanted, local, stream, true)),
             _ => (wanted.rtp, describe(wanted, local, stream, false)),
         };
-        let back = handle.attach_returning(&self.key, info, socket, from).ok()?;
+        let back = handle
+            .attach_returning(&self.key, info, socket, from)
+            .ok()?;
         Some(Port {
             stream,
             local,

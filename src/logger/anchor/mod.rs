@@ -9,9 +9,6 @@ mod agent;
 mod call;
 mod offer;
 
-#[cfg(test)]
-mod tests;
-
 use std::net::IpAddr;
 use std::time::Duration;
 

@@ -91,9 +91,8 @@ pub(super) fn answer(
 ) -> String {
     let first = lines.iter().find_map(|(_, at)| *at);
     let at = connection(first.map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |(rtp, _)| rtp));
-    let mut text = format!(
-        "v=0\r\no=homeward {session} {version} {at}\r\ns=homeward\r\nc={at}\r\nt=0 0\r\n"
-    );
+    let mut text =
+        format!("v=0\r\no=homeward {session} {version} {at}\r\ns=homeward\r\nc={at}\r\nt=0 0\r\n");
     for (line, at_port) in lines {
         let port = at_port.map_or(0, |(rtp, _)| rtp.port());
         let (kind, protocol, formats) = (&line.kind, &line.protocol, &line.formats);
@@ -151,7 +150,10 @@ fn wanted(
     if direction != sdp::Direction::SendRecv {
         return None;
     }
-    let told = media.attributes.iter().find(|a| a.name() == LANE.as_bytes());
+    let told = media
+        .attributes
+        .iter()
+        .find(|a| a.name() == LANE.as_bytes());
     let told = told.and_then(|a| told_of(a.value()?));
     let (direction, media_index, from_tag) =
         told.unwrap_or_else(|| (Direction::FromUser, place, tag.to_owned()));
@@ -193,8 +195,12 @@ fn told_of(text: &str) -> Option<(Direction, u32, String)> {
         _ => return None,
     };
     let place = words.next()?.parse().ok()?;
-    let tag = BASE64_STANDARD.decode(words.next().unwrap_or_default()).ok()?;
-    let tag = String::from_utf8(tag).ok().filter(|tag| tag.len() <= MAX_TAG)?;
+    let tag = BASE64_STANDARD
+        .decode(words.next().unwrap_or_default())
+        .ok()?;
+    let tag = String::from_utf8(tag)
+        .ok()
+        .filter(|tag| tag.len() <= MAX_TAG)?;
     Some((direction, place, tag))
 }
 

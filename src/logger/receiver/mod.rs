@@ -257,7 +257,11 @@ impl Receiver {
 impl State {
     /// Takes a packet; gives whether it is to be returned.
     fn arrival(&mut self, arrival: &Arrival<'_>) -> bool {
-        if let Some(back) = self.ports.get(&arrival.port).and_then(|slot| slot.back.clone()) {
+        if let Some(back) = self
+            .ports
+            .get(&arrival.port)
+            .and_then(|slot| slot.back.clone())
+        {
             return self.anchored(arrival, &back);
         }
         if !self.relays.contains(&arrival.source.ip().to_canonical()) {

@@ -357,11 +357,17 @@ impl Agent for Client {
         self.transactions.handle_timeout(now);
         self.events(now);
         let due = |leg: &Leg| {
-            let late = leg.invite.as_ref().is_some_and(|invite| invite.until <= now);
+            let late = leg
+                .invite
+                .as_ref()
+                .is_some_and(|invite| invite.until <= now);
             !leg.closing && (late || leg.retry.is_some_and(|at| at <= now))
         };
         let legs = self.legs.iter();
-        let due: Vec<u64> = legs.filter(|(_, leg)| due(leg)).map(|(key, _)| *key).collect();
+        let due: Vec<u64> = legs
+            .filter(|(_, leg)| due(leg))
+            .map(|(key, _)| *key)
+            .collect();
         for key in due {
             let Some(leg) = self.legs.get_mut(&key) else {
                 continue;

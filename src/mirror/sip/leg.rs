@@ -81,7 +81,10 @@ impl Leg {
         let info = &offer.info;
         request.contact = Some(format!("sip:homeward@{}", self.hop.local));
         request.headers = vec![
-            ("Subject", format!("{} of {}", info.call_id, info.relay_system)),
+            (
+                "Subject",
+                format!("{} of {}", info.call_id, info.relay_system),
+            ),
             ("Allow", ALLOW.to_owned()),
             ("Accept", "application/sdp".to_owned()),
             ("User-Agent", USER_AGENT.to_owned()),
@@ -136,13 +139,19 @@ impl Leg {
     fn arrange(&self, lanes: &[Lane]) -> Option<Vec<(Lane, bool)>> {
         let mut slots: Vec<(Lane, bool)> = self.slots.clone();
         for slot in &mut slots {
-            match lanes.iter().find(|lane| slot.1 && lane.label == slot.0.label) {
+            match lanes
+                .iter()
+                .find(|lane| slot.1 && lane.label == slot.0.label)
+            {
                 Some(lane) => slot.0 = lane.clone(),
                 None => slot.1 = false,
             }
         }
         for lane in lanes {
-            if slots.iter().any(|(old, live)| *live && old.label == lane.label) {
+            if slots
+                .iter()
+                .any(|(old, live)| *live && old.label == lane.label)
+            {
                 continue;
             }
             match slots.iter_mut().find(|(_, live)| !live) {

@@ -1,8 +1,8 @@
 //! A dialog: what two parties keep in mind between requests (RFC 3261 12).
 
+use super::Hop;
 use super::message::{Message, Method};
 use super::write::Request;
-use super::Hop;
 
 /// One side of a dialog.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -66,7 +66,9 @@ fn next_line(lines: &mut PullParser<'_>) -> Result<Option<String>, Error> {
 
 fn start(line: &str) -> Result<Start, Error> {
     const WRONG: Error = Error::Unreadable("no request or status line");
+    // The library cuts its values out of this buffer, and panics over a text that lies elsewhere.
     let source = Bytes::copy_from_slice(line.as_bytes());
+    let line = std::str::from_utf8(&source).map_err(|_| WRONG)?;
     let (rest, parsed) = MessageLine::parse(&source)(line).map_err(|_| WRONG)?;
     match parsed {
         MessageLine::Request(_) if rest.is_empty() => {
@@ -113,8 +115,8 @@ fn message(start: Start, headers: &Headers, body: Vec<u8>) -> Result<Message, Er
     {
         return Err(Error::Header("CSeq"));
     }
-    let sender: FromTo = typed(headers, Name::FROM).ok_or(Error::Header("From"))?;
-    let target: FromTo = typed(headers, Name::TO).ok_or(Error::Header("To"))?;
+    let sender: FromTo = address(headers, Name::FROM).ok_or(Error::Header("From"))?;
+    let target: FromTo = address(headers, Name::TO).ok_or(Error::Header("To"))?;
     let via: Via = named(headers).ok_or(Error::Header("Via"))?;
     let params = |name: &str| via.params.get(name).cloned();
     let branch = params("branch").and_then(|branch| branch.value);
@@ -154,7 +156,7 @@ fn message(start: Start, headers: &Headers, body: Vec<u8>) -> Result<Message, Er
 type ContactUri = (String, Option<(std::net::IpAddr, u16)>);
 
 fn contact(headers: &Headers) -> Option<ContactUri> {
-    let mut contacts: Vec<Contact> = named(headers)?;
+    let mut contacts: Vec<Contact> = address(headers, Name::CONTACT)?;
     let contact = contacts.pop().filter(|_| contacts.is_empty())?;
     let uri = contact.uri.uri;
     let port = uri.host_port.port.unwrap_or(5_060);
@@ -185,8 +187,31 @@ fn all(headers: &Headers, name: &Name) -> Vec<String> {
     values.map(|value| value.as_str().to_owned()).collect()
 }
 
-fn typed<H: DecodeValues>(headers: &Headers, name: Name) -> Option<H> {
-    headers.get(name).ok()
+/// Reads addresses without their display names, which the library cannot read if they hold a
+/// quoted quotation mark, and which matter to nobody here.
+fn address<H: DecodeValues>(headers: &Headers, name: Name) -> Option<H> {
+    let mut plain = Headers::new();
+    for value in headers.get_raw(&name) {
+        plain.insert(name.clone(), without_display_name(value));
+    }
+    plain.get(name).ok()
+}
+
+/// What follows a leading quoted string (RFC 3261 25.1).
+fn without_display_name(value: &str) -> &str {
+    let Some(quoted) = value.strip_prefix('"') else {
+        return value;
+    };
+    let mut escaped = false;
+    for (place, byte) in quoted.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return quoted.get(place + 1..).unwrap_or_default().trim_start(),
+            _ => {}
+        }
+    }
+    value
 }
 
 fn named<H: ConstNamed + DecodeValues>(headers: &Headers) -> Option<H> {

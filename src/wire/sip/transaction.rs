@@ -582,9 +582,14 @@ impl Transaction {
 
     /// Pauses double. Up to T2, but for an INVITE that nobody has answered (timer A).
     fn repeat_later(&mut self, timing: Timing, now: Timestamp) {
-        let doubles = matches!(&self.role, Role::Client { request, .. } if request.method == Method::Invite);
+        let doubles =
+            matches!(&self.role, Role::Client { request, .. } if request.method == Method::Invite);
         if let Some((_, pause)) = self.repeat {
-            let next = if doubles { pause * 2 } else { (pause * 2).min(timing.t2) };
+            let next = if doubles {
+                pause * 2
+            } else {
+                (pause * 2).min(timing.t2)
+            };
             self.repeat = Some((now + pause, next));
         }
     }
