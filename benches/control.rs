@@ -197,6 +197,7 @@ fn settings() -> Settings {
         learning: Learning::Heuristic,
         strict_source: true,
         instance: "bench".into(),
+        preroll: false,
         ended_kept: 1_000,
     }
 }
@@ -234,6 +235,7 @@ fn alice() -> NewRecord {
         functional_aliases: Vec::new(),
         trigger: Trigger::Client,
         profile_index: None,
+        standing: Default::default(),
         since: None,
         until: None,
     }

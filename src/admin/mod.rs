@@ -7,7 +7,6 @@
 //! The routes go onto the server of `hook::http`: health is open, metrics are behind its token.
 
 use std::future::Future;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -34,12 +33,13 @@ pub trait Source: Clone + Send + Sync + 'static {
 }
 
 /// `/healthz` and `/readyz`.
-pub fn health(ready: impl Fn() -> Readiness + Send + Sync + 'static) -> Router {
-    let ready: Arc<dyn Fn() -> Readiness + Send + Sync> = Arc::new(ready);
+pub fn health<F>(ready: impl Fn() -> F + Clone + Send + Sync + 'static) -> Router
+where
+    F: Future<Output = Readiness> + Send + 'static,
+{
     Router::new()
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
-        .with_state(ready)
+        .route("/readyz", get(async move || readyz(ready().await)))
 }
 
 /// `/metrics`.
@@ -49,8 +49,8 @@ pub fn metrics<S: Source>(source: S) -> Router {
         .with_state(source)
 }
 
-async fn readyz(State(ready): State<Arc<dyn Fn() -> Readiness + Send + Sync>>) -> Response {
-    match ready() {
+fn readyz(readiness: Readiness) -> Response {
+    match readiness {
         Readiness::Ready => "ready\n".into_response(),
         Readiness::NotReady(reason) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response()
@@ -98,12 +98,14 @@ mod tests {
 
     #[tokio::test]
     async fn health_and_readiness_are_two_things() {
-        let router = health(|| Readiness::NotReady("draining".into()));
+        let router = health(async || Readiness::NotReady("draining".into()));
         assert_eq!(get_text(router.clone(), "/healthz").await.0, 200);
         let (status, text) = get_text(router, "/readyz").await;
         assert_eq!((status, text.as_str()), (503, "draining\n"));
         assert_eq!(
-            get_text(health(|| Readiness::Ready), "/readyz").await.0,
+            get_text(health(async || Readiness::Ready), "/readyz")
+                .await
+                .0,
             200
         );
     }

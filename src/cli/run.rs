@@ -18,6 +18,6 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Status> {
         Err(status) => return Ok(status),
     };
     args.common.start_logging(&config)?;
-    relay::run_until_signal(&config)?;
+    relay::run_until_signal(&config, args.common.origin())?;
     Ok(Status::Good)
 }

@@ -78,6 +78,12 @@ pub struct Relay {
     pub learning: Learning,
     /// Whether packets from elsewhere are dropped, unless signalling says otherwise.
     pub strict_source: bool,
+    /// How long packets of a call are kept while it is undecided where they belong; zero: not.
+    pub preroll: Duration,
+    /// At most so many octets of one call are kept.
+    pub preroll_call_bytes: usize,
+    /// At most so many octets are kept in all.
+    pub preroll_bytes: usize,
     /// Networks in which mirrored media may travel unprotected.
     pub plain_networks: Vec<Network>,
 }
@@ -299,6 +305,9 @@ impl Default for Relay {
             port_linger: Duration::from_secs(30),
             learning: Learning::Heuristic,
             strict_source: true,
+            preroll: Duration::from_secs(10),
+            preroll_call_bytes: 1 << 20,
+            preroll_bytes: 64 << 20,
             plain_networks: Vec::new(),
         }
     }

@@ -39,6 +39,16 @@ pub(super) fn relay(table: &Table<'_, '_>) -> Relay {
         port_linger: delay("port_linger", default.port_linger),
         learning: table.word("learning").unwrap_or(default.learning),
         strict_source: table.boolean("strict_source").unwrap_or(true),
+        preroll: {
+            let found = table.duration("preroll", Duration::ZERO..=Duration::from_secs(600));
+            found.unwrap_or(default.preroll)
+        },
+        preroll_call_bytes: table
+            .size("preroll_call_bytes", 65_536..=1 << 30)
+            .unwrap_or(default.preroll_call_bytes),
+        preroll_bytes: table
+            .size("preroll_bytes", 1_048_576..=1 << 38)
+            .unwrap_or(default.preroll_bytes),
         plain_networks: networks(table, "plain_networks").unwrap_or_default(),
     }
 }

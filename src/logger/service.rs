@@ -230,6 +230,12 @@ impl Handle {
         }
     }
 
+    /// Takes media from these addresses only, from now on.
+    pub fn hear_only(&self, relays: Vec<IpAddr>) {
+        let registry = self.shared.registry();
+        self.shared.command(registry, Command::Hear(relays));
+    }
+
     /// The counters.
     pub fn stats(&self) -> Stats {
         self.shared.counters.snapshot()

@@ -168,3 +168,20 @@
 //! | --- | --- | --- |
 //! | `filter` | `"info"` | a level, or directives: `"info,homeward::hook=debug"` |
 //! | `format` | `"text"` | or `"json"` |
+//!
+//! ## Reading it again
+//!
+//! SIGHUP or `POST /v1/reload` ([`operations`](super::operations)). In force at once:
+//!
+//! | section | keys |
+//! | --- | --- |
+//! | `[relay]` | `max_calls`, `ended_calls`, all time-outs, `delete_delay`, `port_linger`; `learning` and `strict_source` for what signalling sets up from then on; `plain_networks` |
+//! | `[ng]` | `allow` |
+//! | `[http]` | `token_file`, and what is in the file; it cannot be taken away while a socket beyond loopback is open |
+//! | `[[logger]]` | all keys, and what is in `announce_token_file`; but an embedded logger can only be taken away |
+//! | `[[agreement]]` | all keys |
+//! | `[archive]` of `homeward logger` | `relays` |
+//! | `[log]` | `filter`, unless `--log` was given |
+//!
+//! All other keys take effect at the next start, and a change of them is told as a warning until
+//! then.

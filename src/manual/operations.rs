@@ -1,8 +1,55 @@
 //! Operations: what to look at when something is wrong.
 //!
+//! # Commands for a running relay
+//!
+//! ```text
+//! homeward calls                     what it carries: state, age, packets each way, where it is mirrored to
+//! homeward explain CALL              why a call is, or is not, mirrored and heard
+//! homeward migrations [list|show|add|end]
+//! homeward drain [--wait] [--exit]   no new calls; --undo takes them again, --status only shows
+//! ```
+//!
+//! They ask the HTTP door: that of `--url`, or the first `http.listen` of `--config FILE`, or
+//! `http://127.0.0.1:8080`; with the token of `--token-file`, or of the file's `http.token_file`.
+//! `--json` prints what the relay answers ([`super::http`]). Exit status: 0 good, 1 the relay could
+//! not be asked or refused, 2 bad usage.
+//!
+//! # Reading the configuration again
+//!
+//! SIGHUP, or `POST /v1/reload`, makes `homeward run` and `homeward logger` read their file again.
+//! A file with a mistake, or one that names a token file which cannot be used, changes nothing, and
+//! every mistake is in the log and in the answer. A good one is in force at once; what had to wait
+//! for the next start is named in a warning. [`super::configuration`] says which key does what.
+//!
+//! Calls are not touched: no socket closes, no SDP changes, no packet is lost. Their mirrors follow
+//! the agreements at once, by the same decision as ever:
+//!
+//! - A mirror whose agreement is withdrawn stops, and nothing more leaves for that primary. One
+//!   that is agreed on later begins.
+//! - A mirror stays with its logger as long as that is on the agreement's list; that another one
+//!   is preferred now counts for new mirrors. When its logger is taken away, or is to be reached
+//!   at another address or other ports, the mirror begins anew at the first logger of the list that has
+//!   room: no packet is left out in between, but there are two recordings. If none has room the
+//!   call goes on, and `explain` says so.
+//! - Another `announce` or another token only changes who is told, not where media goes.
+//!
+//! Files that the configuration refers to (tokens) are read again. There are no certificates in this
+//! version.
+//!
+//! # Ending a relay in peace
+//!
+//! `homeward drain` refuses new calls with `Parallel session limit reached`, the text that makes
+//! proxies try the next node. Calls that are up, also those that are not answered yet, go on with
+//! all that belongs to them: answers, re-offers, deletes, mirrors. NG `ping` is still answered, or
+//! proxies would take the node away from calls that are up. `/readyz` says 503 `draining`,
+//! `homeward_draining` is 1.
+//!
+//! `--wait` returns when the last call has ended; `--exit` lets the relay end itself then, with its
+//! recordings closed. Draining is kept in memory only: a relay that is started again takes calls.
+//!
 //! # A call is silent, or one-way
 //!
-//! `GET /v1/calls/<call-id>/explain` shows for each leg the packets that were taken and those that
+//! `homeward explain CALL` (`GET /v1/calls/<call-id>/explain`) shows for each leg the packets that were taken and those that
 //! were dropped, by reason; NG `query` shows the addresses of each stream. Look at the leg of the
 //! party who is **not heard**:
 //!
@@ -61,6 +108,7 @@
 //! | `homeward_calls_one_way_total`, `homeward_calls_without_media_total` | calls in which one party, or both, were never heard |
 //! | `homeward_offers_rejected_total` | calls that were refused: out of ports, or too many |
 //! | `homeward_ports_used` beside `homeward_ports_size` | how near the ports are to their end |
+//! | `homeward_draining` | 1 while no new calls are taken |
 //! | `homeward_worker_commands_failed_total`, `homeward_worker_events_dropped_total` | should stay at zero |
 //!
 //! `homeward_latency_seconds` is a histogram over all packets since the start.

@@ -66,6 +66,9 @@ pub struct Counters {
     last_seq: AtomicU32,
     last_rtp_timestamp: AtomicU32,
     talk_bursts: AtomicU32,
+    preroll_kept: AtomicU32,
+    preroll_sent: AtomicU32,
+    preroll_evicted: AtomicU32,
     home_sent: AtomicU32,
     home_lost: AtomicU32,
 }
@@ -103,6 +106,12 @@ pub struct Snapshot {
     pub last_rtp_timestamp: u32,
     /// Talk bursts seen: marker bit, or a packet after silence.
     pub talk_bursts: u32,
+    /// Packets in the pre-roll now: a gauge.
+    pub preroll_kept: u32,
+    /// Packets of the pre-roll that went to loggers after a late decision, however many loggers.
+    pub preroll_sent: u64,
+    /// Packets that the pre-roll gave up while it was undecided where they belong: a gap.
+    pub preroll_evicted: u64,
     /// When the last packet from the right source came, also if it was dropped as blocked, as a
     /// loop, or for want of a destination; `None` before the first.
     pub last_packet: Option<Timestamp>,
@@ -148,6 +157,9 @@ impl Counters {
             last_seq: self.last_seq.load(RELAXED),
             last_rtp_timestamp: self.last_rtp_timestamp.load(RELAXED),
             talk_bursts: self.talk_bursts.load(RELAXED),
+            preroll_kept: self.preroll_kept.load(RELAXED),
+            preroll_sent: self.preroll_sent.load(RELAXED).into(),
+            preroll_evicted: self.preroll_evicted.load(RELAXED).into(),
             last_packet: (last_packet != 0).then(|| Timestamp::from_nanos(last_packet)),
             learned: self.learned(),
             home_sent: self.home_sent.load(RELAXED),
@@ -188,6 +200,21 @@ impl Counters {
             &self.mirror_dropped
         };
         add(counter, 1);
+    }
+
+    /// So many packets are in the pre-roll.
+    pub(super) fn preroll_holds(&self, packets: u32) {
+        self.preroll_kept.store(packets, RELAXED);
+    }
+
+    /// A packet of the pre-roll went to the loggers.
+    pub(super) fn preroll_sent(&self) {
+        add_narrow(&self.preroll_sent, 1);
+    }
+
+    /// The pre-roll gave packets up.
+    pub(super) fn preroll_evicted(&self, packets: u32) {
+        add_narrow(&self.preroll_evicted, packets);
     }
 
     /// A packet goes home.
@@ -348,6 +375,6 @@ mod tests {
 
     #[test]
     fn stays_small() {
-        assert!(size_of::<Counters>() <= 160, "{}", size_of::<Counters>());
+        assert!(size_of::<Counters>() <= 176, "{}", size_of::<Counters>());
     }
 }

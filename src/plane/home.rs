@@ -163,7 +163,8 @@ impl Untold {
     }
 }
 
-/// How many packets to remember: what a stream of this kind sends in some seconds at least.
+/// How many packets to remember: what a stream of this kind sends in some seconds at least
+/// (1,000 packets a second of video, 250 of audio). Each takes 14 octets.
 pub(super) const fn places(expect: Expect, clock_rate: u32) -> usize {
     match expect {
         Expect::Rtp if clock_rate == VIDEO_CLOCK => 4_096,

@@ -21,6 +21,7 @@ mod learn;
 mod loops;
 mod mailbox;
 mod outbox;
+mod preroll;
 mod slot;
 mod stats;
 mod worker;

@@ -153,6 +153,19 @@ impl Copies {
         pushed
     }
 
+    /// Sends a copy of what is not in a buffer, at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `sendto`, or that this host does not have the family.
+    pub(super) fn send_now(&self, bytes: &[u8], to: &Address) -> io::Result<()> {
+        let lane = if to.is_ipv6() { &self.v6 } else { &self.v4 };
+        match &lane.socket {
+            Some(socket) => send_to(socket, bytes, to),
+            None => Err(io::ErrorKind::AddrNotAvailable.into()),
+        }
+    }
+
     /// Whether nothing is gathered.
     pub(super) fn is_empty(&self) -> bool {
         self.v4.batch.is_empty() && self.v6.batch.is_empty()

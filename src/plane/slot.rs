@@ -9,6 +9,7 @@ use super::flow::{Expect, Flow, Learn, Route, SlotId};
 use super::home::{self, Home};
 use super::learn::{Learner, Rules};
 use super::loops::LoopGuard;
+use super::preroll::Preroll;
 use super::stats::RtpStats;
 use crate::sys::address::Address;
 
@@ -34,6 +35,8 @@ pub(super) struct Slot {
     pub(super) guard: LoopGuard,
     /// Boxed, because most streams have none.
     pub(super) mirrors: Option<Box<Mirrors>>,
+    /// What is kept while it is undecided where the packets belong.
+    pub(super) preroll: Option<Box<Preroll>>,
     /// Boxed for the same reason.
     pub(super) detour: Option<Box<Detour>>,
     pub(super) counters: Arc<Counters>,
@@ -76,6 +79,7 @@ impl Slot {
             stats: RtpStats::default(),
             guard: LoopGuard::default(),
             mirrors: None,
+            preroll: None,
             detour: detour(None, flow, false),
             counters,
         }
@@ -117,8 +121,9 @@ impl Slot {
     /// Whether one of the loggers is not among these.
     pub(super) fn loses_mirror(&self, targets: &[Address]) -> bool {
         let mirrors = self.mirrors.iter().flat_map(|mirrors| mirrors.iter());
+        let flushed = self.preroll.iter().flat_map(|preroll| preroll.targets());
         mirrors
-            .into_iter()
+            .chain(flushed)
             .any(|former| former.is_some() && !targets.contains(former))
     }
 

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use tracing::info;
+
 use super::control::{Mailbox, Stopped};
 use super::engine::Engine;
-use crate::hook::{Control, RegistryFailure};
+use crate::hook::{Control, Drain, Draining, RegistryFailure};
 use crate::migration::record::{Record, RecordId};
 use crate::migration::registry::{
     Change, NewRecord, RecordFilter, RecordUpdate, Registry, RegistryError,
@@ -63,7 +65,7 @@ impl Door {
         stored: Result<(), StoreError>,
     ) -> Result<Record, RegistryFailure> {
         let finish = move |engine: &mut Engine| match stored {
-            Ok(()) => Ok(engine.change_registry(|registry| registry.commit(change))),
+            Ok(()) => Ok(engine.commit(change)),
             Err(error) => {
                 engine.registry_mut().abort(change);
                 Err(RegistryFailure::Store(error.to_string()))
@@ -103,6 +105,23 @@ impl Control for Door {
             engine.registry().list(&filter, now)
         });
         Ok(listed.await?)
+    }
+}
+
+impl Drain for Door {
+    async fn drain(&self, exit_when_empty: bool) -> Option<Draining> {
+        info!(exit_when_empty, "draining: no new calls are taken");
+        let job = move |engine: &mut Engine| engine.drain(exit_when_empty);
+        self.mailbox.with(job).await.ok()
+    }
+
+    async fn undrain(&self) -> Option<Draining> {
+        info!("calls are taken again");
+        self.mailbox.with(Engine::undrain).await.ok()
+    }
+
+    async fn draining(&self) -> Option<Draining> {
+        self.mailbox.with(|engine| engine.drained()).await.ok()
     }
 }
 

@@ -34,9 +34,17 @@ pub(super) fn routes(
         ng,
         redirected,
     };
-    let ready = move || match *stopping.borrow() {
-        false => Readiness::Ready,
-        true => Readiness::NotReady("the relay is stopping".to_owned()),
+    let mailbox = mailbox.clone();
+    let ready = move || {
+        let (mailbox, stopping) = (mailbox.clone(), *stopping.borrow());
+        async move {
+            let draining = mailbox.with(|engine| engine.drained().since.is_some());
+            match (stopping, draining.await) {
+                (false, Ok(false)) => Readiness::Ready,
+                (false, Ok(true)) => Readiness::NotReady("draining".to_owned()),
+                (true, _) | (_, Err(_)) => Readiness::NotReady("the relay is stopping".to_owned()),
+            }
+        }
     };
     (admin::metrics(figures), admin::health(ready))
 }
@@ -107,6 +115,7 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         home_anchors: Vec::new(),
         media_anchor: None,
         migrations: engine.registry().open_count() as u64,
+        draining: engine.drained().since.is_some(),
     }
 }
 

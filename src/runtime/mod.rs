@@ -5,6 +5,7 @@
 //! [`engine::Engine`] the heart of its control loop.
 
 mod announcer;
+mod changes;
 pub mod client;
 mod contact;
 pub mod control;
@@ -14,10 +15,12 @@ mod home_sip;
 mod homes;
 mod limited;
 pub mod logger;
+mod loggers;
 mod media_anchor;
 mod metrics;
 mod mirrors;
 pub mod relay;
+pub mod reload;
 mod servers;
 mod setup;
 pub mod signals;

@@ -15,11 +15,15 @@ use super::control::{self, Mailbox, Message};
 use super::door::Door;
 use super::engine::{Engine, Figures};
 use super::home_sip::Clients;
+use super::loggers::Maker;
 use super::media_anchor::Bound;
 use super::metrics::{self, Redirected};
-use super::servers::Servers;
+use super::reload::{self, Origin, Reloader};
+use super::servers::{Servers, until};
 use super::setup;
+use super::signals::Hangups;
 use crate::config::Config;
+use crate::hook::http;
 use crate::logger::fault::Faults;
 use crate::logger::service::{Recording, Service};
 use crate::plane::latency::Latencies;
@@ -35,6 +39,8 @@ pub struct Relay {
     mailbox: Mailbox,
     recordings: Option<Receiver<Recording>>,
     stop: watch::Sender<bool>,
+    /// Closed when the control thread is at its end.
+    ended: watch::Receiver<()>,
     control: JoinHandle<Result<()>>,
 }
 
@@ -56,17 +62,34 @@ impl Relay {
         Self::start_with(config, Faults::default())
     }
 
+    /// The same for a configuration that has been read from a file and can be read again.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_from(config: &Config, origin: Origin) -> Result<Self> {
+        Self::begin(config, Faults::default(), origin)
+    }
+
     /// The same with faults on the way to the embedded logger, for demonstrations and tests.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(config: &Config, faults: Faults) -> Result<Self> {
+        Self::begin(config, faults, Origin::default())
+    }
+
+    fn begin(config: &Config, faults: Faults, origin: Origin) -> Result<Self> {
+        let (over, ended) = watch::channel(());
         let (stop, stopping) = watch::channel(false);
         let (tell, told) = sync_mpsc::channel();
         let config = config.clone();
         let control = std::thread::Builder::new()
             .name("control".into())
-            .spawn(move || control_thread(&config, faults, stopping, &tell))
+            .spawn(move || {
+                let outcome = control_thread(&config, faults, origin, stopping, &tell);
+                drop(over);
+                outcome
+            })
             .context("cannot start the control thread")?;
         match told.recv() {
             Ok(Up {
@@ -82,6 +105,7 @@ impl Relay {
                 mailbox,
                 recordings,
                 stop,
+                ended,
                 control,
             }),
             Err(_) => match control.join() {
@@ -139,6 +163,13 @@ impl Relay {
         self.mailbox.with_blocking(job).ok()
     }
 
+    /// Waits until it has ended by itself: drained, as it was asked to, or because of a failure
+    /// that [`Self::stop`] tells.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut ended = self.ended.clone();
+        async move { while ended.changed().await.is_ok() {} }
+    }
+
     /// Ends all calls, closes their recordings, and stops.
     ///
     /// # Errors
@@ -152,23 +183,31 @@ impl Relay {
     }
 }
 
-/// Runs a relay until SIGTERM or SIGINT.
+/// Runs a relay until SIGTERM or SIGINT, or until it is drained and was asked to end then.
 ///
 /// # Errors
 /// As [`Relay::start`] and [`Relay::stop`].
-pub fn run_until_signal(config: &Config) -> Result<()> {
-    let relay = Relay::start(config)?;
+pub fn run_until_signal(config: &Config, origin: Origin) -> Result<()> {
+    let relay = Relay::start_from(config, origin)?;
     let waiting = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    waiting.block_on(super::signals::terminate())?;
-    info!("stopping: ending calls and closing recordings");
+    waiting.block_on(async {
+        tokio::select! {
+            told = super::signals::terminate() => {
+                info!("stopping: ending calls and closing recordings");
+                told
+            }
+            () = relay.ended() => Ok(()),
+        }
+    })?;
     relay.stop()
 }
 
 fn control_thread(
     config: &Config,
     faults: Faults,
+    origin: Origin,
     stopping: watch::Receiver<bool>,
     tell: &sync_mpsc::Sender<Up>,
 ) -> Result<()> {
@@ -192,17 +231,27 @@ fn control_thread(
                 .zip(logger.as_ref())
                 .map(|(anchor, logger)| (anchor.figures(), logger.handle())),
         };
-        let anchor = anchor.map(|anchor| tokio::spawn(anchor.run(stopping.clone())));
-        let engine = setup::engine(config, clock, logger.as_ref(), loaded, homes, &announcers)?;
+        let maker = setup::maker(config, logger.as_ref(), &announcers);
+        let engine = setup::engine(config, clock, loaded, homes, &maker)?;
         let recordings = logger.as_ref().map(|logger| logger.recordings());
-        let parts = (engine, mailbox, messages);
-        let outcome = serve(
-            config, clock, parts, store, recordings, stopping, tell, redirected,
-        )
-        .await;
+        let parts = Parts {
+            engine,
+            mailbox,
+            messages,
+            maker,
+            store,
+            recordings,
+            origin,
+            redirected,
+        };
+        let (end, ending) = watch::channel(false);
+        let anchor = anchor.map(|anchor| tokio::spawn(anchor.run(ending)));
+        let outcome = serve(config, clock, parts, stopping, tell).await;
+        // Home legs have ended with the calls; the anchor in this process hears of it.
         clients.finish().await;
+        end.send_replace(true);
         if let Some(anchor) = anchor {
-            // It ends with the relay, or has ended badly, which the panic hook has told.
+            // If it has ended badly the panic hook has told.
             let _ = anchor.await;
         }
         announcers.finish().await;
@@ -225,40 +274,84 @@ fn media_anchor(config: &Config, logger: Option<&Service>, clock: Clock) -> Resu
     }
 }
 
-/// Everything is open: serve until told to stop.
+/// All that is open before anything is promised.
+struct Parts {
+    engine: Engine,
+    mailbox: Mailbox,
+    messages: mpsc::Receiver<Message>,
+    maker: Maker,
+    store: Store,
+    recordings: Option<Receiver<Recording>>,
+    origin: Origin,
+    redirected: Redirected,
+}
+
+/// Everything is open: serve until told to stop, or until drained.
 async fn serve(
     config: &Config,
     clock: Clock,
-    (engine, mailbox, messages): (Engine, Mailbox, mpsc::Receiver<Message>),
-    store: Store,
-    recordings: Option<Receiver<Recording>>,
+    parts: Parts,
     stopping: watch::Receiver<bool>,
     tell: &sync_mpsc::Sender<Up>,
-    redirected: Redirected,
 ) -> Result<()> {
+    let Parts {
+        engine,
+        mailbox,
+        messages,
+        maker,
+        store,
+        recordings,
+        origin,
+        redirected,
+    } = parts;
     let door = Door::new(mailbox.clone(), Arc::new(store));
+    let hangups = origin.on_hangup.then(Hangups::listen).transpose()?;
     let servers = Servers::bind(config, door.clone(), clock).await?;
-    let (ng, http) = (servers.ng(), servers.http());
-    for address in &http {
+    let (ng, addresses) = (servers.ng(), servers.http());
+    for address in &addresses {
         info!(%address, "listening for HTTP");
+    }
+    // Servers end with the control loop, which may end by itself.
+    let (quit, quitting) = watch::channel(false);
+    let reloader = {
+        let parts = reload::Parts::Relay {
+            mailbox: mailbox.clone(),
+            allowed: servers.allowed(),
+            maker,
+        };
+        Reloader::new(origin, config.clone(), servers.gate(), parts)
+    };
+    if let Some(hangups) = hangups {
+        tokio::spawn(reloader.clone().at(hangups, quitting.clone()));
     }
     let (protected, open) = metrics::routes(
         &mailbox,
         servers.ng_counters(),
         redirected,
-        stopping.clone(),
+        quitting.clone(),
     );
+    let protected = protected
+        .merge(http::drain_routes(door.clone()))
+        .merge(http::reload_routes(reloader));
     let up = Up {
         ng,
-        http,
+        http: addresses,
         door: door.clone(),
         mailbox,
         recordings,
     };
     // Whoever started the thread waits for this.
     drop(tell.send(up));
-    let serving = tokio::spawn(servers.run(door, protected, open, stopping.clone()));
+    let serving = tokio::spawn(servers.run(door, protected, open, quitting));
+    tokio::spawn({
+        let (quit, stopping) = (quit.clone(), stopping.clone());
+        async move {
+            until(stopping).await;
+            quit.send_replace(true);
+        }
+    });
     let outcome = control::run(engine, messages, stopping).await;
+    quit.send_replace(true);
     outcome.context("the control loop failed")?;
     serving.await.context("a server failed")
 }

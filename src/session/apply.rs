@@ -11,13 +11,14 @@ use super::core::{Core, World};
 use super::exchange::{self, Kind};
 use super::host::Host;
 use super::ids::{StreamId, WorkerIndex};
-use super::party::PartyId;
+use super::party::{Party, PartyId};
 use super::reply::{CallState, Error, Reply};
 use super::request::{Delete, Exchange};
 use super::sockets::{Opened, Sockets};
 use super::timers::Verdict;
 use super::{delete, explain, flows, rewrite, scope, timers, view};
 use crate::migration::agreement::{Agreement, OnLoggerLoss};
+use crate::migration::identity::McId;
 use crate::wire::time::Timestamp;
 
 impl Core {
@@ -56,7 +57,15 @@ impl Core {
         let (opened, spoilt) = (sockets.opened, sockets.spoilt);
         let spoilt = spoilt.into_iter().map(|stream| Command::Close { stream });
         self.queue.extend(spoilt);
-        if key.is_none() && done.is_ok() && self.lacks_logger(&mut draft, world, host, now) {
+        let rejected = match (&done, kind) {
+            (Ok(_), Kind::Offer) => self.rejection(key, &mut draft, world, now),
+            (Ok(_), Kind::Answer) | (Err(_), _) => None,
+        };
+        if let Some(why) = rejected {
+            let notice = Notice::MigrationRefused(message.call_id.clone(), why.clone());
+            self.queue.push_back(Command::Notice(notice));
+            done = Err(Error::MigrationFailed(why));
+        } else if key.is_none() && done.is_ok() && self.lacks_logger(&mut draft, world, host, now) {
             done = Err(Error::SessionLimit);
         }
         match done {
@@ -74,8 +83,20 @@ impl Core {
                 Ok(Reply::Sdp(outcome.sdp))
             }
             Err(error) => {
-                if matches!(error, Error::OutOfPorts | Error::SessionLimit) {
-                    self.totals.rejected_total += 1;
+                match error {
+                    Error::OutOfPorts | Error::SessionLimit => self.totals.rejected_total += 1,
+                    Error::MigrationFailed(_) => {
+                        self.totals.rejected_total += 1;
+                        self.totals.migration_refused_total += 1;
+                    }
+                    Error::UnknownCall
+                    | Error::NothingToDelete
+                    | Error::BadSdp
+                    | Error::IncompleteSdp
+                    | Error::BadDialogue
+                    | Error::Rewrite(_)
+                    | Error::Unsupported(_)
+                    | Error::Busy => {}
                 }
                 opened.iter().for_each(|pair| self.close(pair));
                 Err(error)
@@ -118,9 +139,31 @@ impl Core {
             return false;
         }
         scope::decide_all(draft, world, now);
-        let flows = flows::of(draft);
+        let flows = flows::of(draft, false);
         let wanted = scope::wanted(draft, &flows, &self.settings, &self.ports);
         scope::refused(&wanted, host)
+    }
+
+    /// Why an offer is to be refused: it makes a leg of a user whose migration failed, and no
+    /// agreement has such users served (TS 23.280 5.2.9.1). Legs that are there already stay.
+    fn rejection(
+        &self,
+        key: Option<usize>,
+        draft: &mut Call,
+        world: &World<'_>,
+        now: Timestamp,
+    ) -> Option<String> {
+        if !world.registry.knows_failed() {
+            return None;
+        }
+        scope::decide_all(draft, world, now);
+        let old = key.map(|key| &self.calls[key]);
+        let is_new = |party: &&Party| old.is_none_or(|old| old.party(party.id).is_none());
+        let decided = draft.parties.iter().filter(is_new);
+        let mut decided = decided.filter_map(|party| party.decided.as_deref());
+        decided
+            .find_map(|(decision, _)| decision.rejection())
+            .map(str::to_owned)
     }
 
     /// Takes a draft over: decides anew and queues all that follows from the difference.
@@ -139,9 +182,10 @@ impl Core {
                 .retain(|set| set.retired.is_none_or(|at| at > now));
         }
         scope::decide_all(&mut draft, world, now);
+        let preroll = self.settings.preroll;
         let old = key.map(|key| &self.calls[key]);
-        let before = old.map_or_else(Vec::new, |old| flows::of(old));
-        let after = flows::of(&draft);
+        let before = old.map_or_else(Vec::new, |old| flows::of(old, preroll));
+        let after = flows::of(&draft, preroll);
         flows::queue_changes(&before, &after, &mut self.queue);
         let wanted = scope::wanted(&draft, &after, &self.settings, &self.ports);
         scope::detach(&mut draft, &wanted, host, &mut self.queue);
@@ -170,13 +214,16 @@ impl Core {
             Some(key) => {
                 let due = call.due;
                 self.timers.remove(&(due, key));
+                self.named.rename(key, &self.calls[key], &call);
                 let former = std::mem::replace(&mut self.calls[key], call);
                 (key, former.mirrors)
             }
             None => {
                 let id = call.id.clone();
                 call.due = Timestamp::default();
-                let key = self.calls.insert(call);
+                let key = self.calls.vacant_key();
+                self.named.add(key, &call);
+                self.calls.insert(call);
                 self.ids.insert(id, key);
                 (key, Vec::new())
             }
@@ -279,6 +326,20 @@ impl Core {
         }
     }
 
+    /// Records of these names have changed.
+    pub(super) fn decide_named(
+        &mut self,
+        names: &[McId],
+        world: &World<'_>,
+        host: &mut dyn Host,
+        now: Timestamp,
+    ) {
+        for key in self.named.calls(names) {
+            let draft = self.calls[key].clone();
+            self.commit(Some(key), draft, &[], world, host, now);
+        }
+    }
+
     /// Ends a call: its copies stop, its sockets close, its mirrors end, and what explains it is
     /// kept for a while.
     pub(super) fn end(
@@ -294,10 +355,14 @@ impl Core {
         let mut explanation = explain::of(&draft, host, now);
         (explanation.ended, explanation.end) = (Some(now), Some(reason));
         explanation.state = CallState::Ended;
+        for leg in &mut explanation.legs {
+            leg.preroll.close(draft.context.is_empty());
+        }
         let legs: Vec<PartyId> = draft.parties.iter().map(|party| party.id).collect();
         legs.into_iter().for_each(|leg| draft.remove_party(leg));
         self.commit(Some(key), draft, &[], world, host, now);
         let call = self.calls.remove(key);
+        self.named.remove(key, &call);
         self.timers.remove(&(call.due, key));
         self.ids.remove(&call.id);
         if self.settings.ended_kept > 0 {
@@ -344,5 +409,6 @@ fn sum_up(old: &Call, draft: &mut Call, after: &[(StreamId, Flow)], host: &dyn H
         for (half, stream) in set.halves() {
             closed.add(flows::kind(media, half), &host.counters(stream));
         }
+        closed.preroll.close(old.context.is_empty());
     }
 }

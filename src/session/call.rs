@@ -4,6 +4,7 @@ use super::ids::{CallId, StreamId, Tag, WorkerIndex};
 use super::media::{Media, PortSet};
 use super::party::{Party, PartyId};
 use super::ports::PlaceId;
+use super::recording::Switches;
 use super::reply::Error;
 use super::request::Exchange;
 use super::scope::Mirror;
@@ -38,6 +39,8 @@ pub(super) struct Call {
     pub(super) places: Vec<PlaceId>,
     /// Its mirrors.
     pub(super) mirrors: Vec<Mirror>,
+    /// What signalling wants of them.
+    pub(super) switches: Switches,
     /// All of it is to be removed then.
     pub(super) delete_at: Option<Timestamp>,
     /// When to look whether media still flows, or whether there was an answer.
@@ -64,6 +67,7 @@ impl Call {
             next_party: 0,
             places: Vec::new(),
             mirrors: Vec::new(),
+            switches: Switches::default(),
             delete_at: None,
             quiet_due: now,
             one_way_due: None,
@@ -146,13 +150,13 @@ impl Call {
         offer: &Exchange,
         now: Timestamp,
     ) -> Result<usize, Error> {
-        let role = match self.parties.is_empty() {
-            true => LegRole::Calling,
-            false => LegRole::Called,
+        let to = to.and_then(|to| self.index_of(to));
+        // Who offers to the first caller has been called by it; other new ones call.
+        let role = match to.map(|to| self.parties[to].role) {
+            Some(LegRole::Calling) => LegRole::Called,
+            Some(LegRole::Called) | None => LegRole::Calling,
         };
-        let waiting = to
-            .and_then(|to| self.index_of(to))
-            .and_then(|to| self.untagged_peer(to, offer.via_branch.as_deref()));
+        let waiting = to.and_then(|to| self.untagged_peer(to, offer.via_branch.as_deref()));
         match waiting {
             Some(index) => Ok(index),
             None => self.add_party(role, now),

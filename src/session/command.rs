@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{CallId, HomeId, MirrorId, StreamId, WorkerIndex};
 use super::options::Learning;
+use crate::migration::identity::SystemName;
 use crate::wire::block::{CallInfo, StreamInfo, StreamKind};
 
 /// A command of the core to its surroundings.
@@ -210,6 +211,10 @@ pub enum Notice {
     OneWay(CallId),
     /// An unknown interface name was asked for; the default was used.
     UnknownInterface(CallId, Box<str>),
+    /// An offer was refused because the migration of a party failed; why it failed.
+    MigrationRefused(CallId, String),
+    /// Signalling wanted to stop or pause the mirror for a primary whose agreement forbids it.
+    NotObeyed(CallId, SystemName),
 }
 
 /// Why a call ended.

@@ -12,12 +12,14 @@ use super::command::{Command, EndReason, HomeRemote};
 use super::exchange::Kind;
 use super::host::Host;
 use super::ids::{CallId, HomeId, MirrorId, StreamId};
+use super::named::Named;
 use super::options::Learning;
 use super::ports::Ports;
 use super::reply::{Error, Explanation, Reply, Statistics};
 use super::request::Request;
-use super::{explain, view};
+use super::{explain, names, view};
 use crate::migration::agreement::Agreement;
+use crate::migration::identity::McId;
 use crate::migration::registry::Registry;
 use crate::wire::time::Timestamp;
 
@@ -48,6 +50,8 @@ pub struct Settings {
     pub strict_source: bool,
     /// Identity in `a=rtpengine:`; random for each start of the process.
     pub instance: String,
+    /// Whether packets of calls that are undecided are kept in the pre-roll.
+    pub preroll: bool,
     /// How many ended calls are kept for `explain`.
     pub ended_kept: usize,
 }
@@ -109,8 +113,10 @@ pub enum Event {
         /// The stream that faces home.
         stream: StreamId,
     },
-    /// Records or agreements have changed: decide anew for calls that name these parties.
+    /// Records or agreements have changed: decide anew for all calls.
     RegistryChanged,
+    /// Records of these names have changed: decide anew for the calls that name them.
+    RecordsChanged(Vec<McId>),
     /// Agreements or loggers have changed: decide anew for all calls.
     Reconfigured {
         /// Mirrors whose logger is gone, or is to be reached elsewhere: they begin anew at the
@@ -135,6 +141,8 @@ pub struct Core {
     pub(super) timers: BTreeSet<(Timestamp, usize)>,
     /// Calls of the streams that are being mirrored.
     pub(super) mirrored: FxHashMap<StreamId, usize>,
+    /// Calls by the names of their parties.
+    pub(super) named: Named,
     pub(super) queue: VecDeque<Command>,
     /// Calls that have ended, the latest last.
     pub(super) ended: VecDeque<Box<Explanation>>,
@@ -156,6 +164,7 @@ impl Core {
             ids: HashMap::new(),
             timers: BTreeSet::new(),
             mirrored: FxHashMap::default(),
+            named: Named::default(),
             queue: VecDeque::new(),
             ended: VecDeque::new(),
             totals: Statistics::default(),
@@ -206,10 +215,15 @@ impl Core {
             Request::Context { call_id, context } => {
                 let key = self.ids.get(&call_id).copied().ok_or(Error::UnknownCall)?;
                 let mut draft = self.calls[key].clone();
-                draft.context.merge(context);
+                names::take_context(&mut draft, context);
                 self.commit(Some(key), draft, &[], world, host, now);
                 Ok(Reply::Ok)
             }
+            Request::Recording {
+                call_id,
+                switch,
+                primary,
+            } => self.recording(&call_id, switch, primary.as_ref(), world, host, now),
             Request::Explain { call_id } => match self.call(&call_id) {
                 Some(call) => Ok(Reply::Explained(Box::new(explain::of(call, host, now)))),
                 None => {
@@ -247,6 +261,7 @@ impl Core {
             | Event::HomeLost { .. }
             | Event::HomeBack { .. } => {}
             Event::RegistryChanged => self.decide_anew(world, host, now),
+            Event::RecordsChanged(names) => self.decide_named(&names, world, host, now),
             Event::Reconfigured { lost } => {
                 self.lose(&lost, host);
                 self.decide_anew(world, host, now);

@@ -14,11 +14,22 @@ use super::party::Party;
 use crate::wire::block::StreamKind;
 
 /// The wanted state of all streams of a call, by number of the stream.
-pub(super) fn of(call: &Call) -> Vec<(StreamId, Flow)> {
+///
+/// If there is a `preroll`, the packets of a call about which signalling has told nothing yet are
+/// kept for a late decision (design section 4), under the number of its first stream, which no
+/// other call has.
+pub(super) fn of(call: &Call, preroll: bool) -> Vec<(StreamId, Flow)> {
     let mut flows = Vec::with_capacity(8);
+    let undecided = preroll && call.context.is_empty();
+    let first = call.streams().min().filter(|_| undecided);
+    let keep = first.map(|stream| stream.0);
     for (party, index, media, set) in call.sets() {
         for (half, stream) in set.halves() {
-            flows.push((stream, flow(call, party, index, media, set, half)));
+            let wanted = Flow {
+                keep,
+                ..flow(call, party, index, media, set, half)
+            };
+            flows.push((stream, wanted));
         }
     }
     flows.sort_unstable_by_key(|(stream, _)| *stream);

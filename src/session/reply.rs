@@ -6,8 +6,9 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::command::EndReason;
-use super::host::{StreamCounters, Traffic};
+use super::host::{Preroll, StreamCounters, Traffic};
 use super::ids::{CallId, MirrorId, StreamId};
+use super::recording::Switch;
 use crate::migration::context::CallContext;
 use crate::migration::decision::{Decision, LegRole};
 use crate::wire::block::{MediaKind, StreamKind};
@@ -32,6 +33,8 @@ pub enum Reply {
     Ok,
     /// To explain.
     Explained(Box<Explanation>),
+    /// To a request to start, stop or pause mirrors.
+    Recording(Box<RecordingState>),
 }
 
 /// A refusal. The texts are those that proxies and operators' scripts match on.
@@ -68,6 +71,30 @@ pub enum Error {
     /// The relay is too busy, or is stopping.
     #[error("Load limit exceeded")]
     Busy,
+    /// The migration of a party failed, and no agreement has it served (TS 23.280 5.2.9.1); why
+    /// it failed.
+    #[error("Migration failed: {0}")]
+    MigrationFailed(String),
+}
+
+/// What mirrors signalling has stopped, paused, or left as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RecordingState {
+    /// One entry for each primary system that an agreement sends media to.
+    pub recordings: Vec<Recording>,
+    /// Why not all was done that was asked.
+    pub warning: Option<&'static str>,
+}
+
+/// The mirror for one primary system, as far as signalling has a say in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Recording {
+    /// The primary system.
+    pub primary_system: String,
+    /// What signalling wants.
+    pub switch: Switch,
+    /// Whether the agreement leaves signalling no say.
+    pub mandatory: bool,
 }
 
 /// State and counters of a call.
@@ -91,6 +118,8 @@ pub struct CallView {
 /// one of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CallPage {
+    /// The time of the relay's clock.
+    pub as_of: Timestamp,
     /// The calls.
     pub calls: Vec<CallSummary>,
     /// What to ask the next page with; `None`: this is the last one.
@@ -229,6 +258,10 @@ pub struct Statistics {
     pub calls_total: u64,
     /// Offers refused by a limit or for want of ports.
     pub rejected_total: u64,
+    /// Offers refused because the migration of a party failed.
+    pub migration_refused_total: u64,
+    /// Requests to stop or pause a mirror that were not obeyed, since an agreement forbids it.
+    pub recording_not_obeyed_total: u64,
     /// Calls ended by `delete`.
     pub deleted_total: u64,
     /// Calls ended because no media came.
@@ -269,6 +302,8 @@ pub struct PortUse {
 pub struct Explanation {
     /// The call.
     pub call_id: CallId,
+    /// The time of the relay's clock; for a call that has ended, when it did.
+    pub as_of: Timestamp,
     /// When it was made.
     pub created: Timestamp,
     /// When it was first answered.
@@ -287,6 +322,8 @@ pub struct Explanation {
     pub legs: Vec<LegExplanation>,
     /// One entry a mirror.
     pub mirrors: Vec<MirrorExplanation>,
+    /// Primaries whose mirror signalling has stopped or paused.
+    pub recordings: Vec<Recording>,
 }
 
 /// The decision for one leg.
@@ -304,6 +341,9 @@ pub struct LegExplanation {
     pub packets: u64,
     /// Packets dropped, by reason; only reasons that occurred.
     pub drops: Vec<(String, u64)>,
+    /// What was kept of its packets while the call was undecided.
+    #[serde(skip_serializing_if = "Preroll::is_empty")]
+    pub preroll: Preroll,
     /// Packets sent to it out of the sockets that are open now.
     pub packets_out: u64,
     /// RTP packets missing by sequence number among those that came in on the sockets that are

@@ -11,16 +11,16 @@ use std::net::SocketAddr;
 use super::call::Call;
 use super::command::{Command, Flow};
 use super::core::{Settings, World};
-use super::flows;
 use super::host::{Host, Room};
 use super::ids::{MirrorId, StreamId};
 use super::media::{Half, Media, PortSet};
 use super::party::Party;
 use super::ports::Ports;
+use super::recording::Switch;
 use super::reply::Copies;
-use super::rewrite;
+use super::{flows, names, recording, rewrite};
 use crate::migration::agreement::OnLoggerLoss;
-use crate::migration::decision::{LegRole, MirrorRule, Outcome, decide};
+use crate::migration::decision::{MirrorRule, Names, Outcome, decide_for};
 use crate::migration::identity::SystemName;
 use crate::wire::block::{
     CallInfo, Codec, Direction, MediaKind, PartyInfo, StreamInfo, StreamKind,
@@ -67,21 +67,14 @@ pub(super) struct Wanted {
 
 /// Decides anew for every leg. A decision that stays the same keeps its time.
 pub(super) fn decide_all(call: &mut Call, world: &World<'_>, now: Timestamp) {
-    if call.context.is_empty() {
-        for party in &mut call.parties {
-            party.decided = None;
-        }
-        return;
-    }
-    let decision = |role| decide(&call.context, role, world.registry, world.agreements, now);
-    let (calling, called) = (decision(LegRole::Calling), decision(LegRole::Called));
-    for party in &mut call.parties {
-        let decision = match party.role {
-            LegRole::Calling => &calling,
-            LegRole::Called => &called,
-        };
-        if party.decided.as_ref().is_none_or(|old| old.0 != *decision) {
-            party.decided = Some(Box::new((decision.clone(), now)));
+    for index in 0..call.parties.len() {
+        let party = &call.parties[index];
+        let names = names::of(call, party);
+        let decision = decide_for(names, &call.context, world.registry, world.agreements, now);
+        if decision.outcome == Outcome::Undecided {
+            call.parties[index].decided = None;
+        } else if party.decided.as_ref().is_none_or(|old| old.0 != decision) {
+            call.parties[index].decided = Some(Box::new((decision, now)));
         }
     }
 }
@@ -95,7 +88,11 @@ pub(super) fn wanted(
     ports: &Ports,
 ) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
-    for rule in call.parties.iter().filter_map(rule_of) {
+    for rule in call.parties.iter().filter_map(Party::rule) {
+        let switch = recording::switch(call, rule);
+        if switch == Switch::Stopped {
+            continue;
+        }
         if all.iter().all(|w| w.primary != rule.primary_system) {
             all.push(Wanted {
                 primary: rule.primary_system.clone(),
@@ -103,7 +100,10 @@ pub(super) fn wanted(
                 pairs: pairs(call, &rule.primary_system),
                 refuse: rule.on_logger_loss == OnLoggerLoss::Refuse,
                 info: call_info(call, rule, settings),
-                streams: streams(call, &rule.primary_system, flows, ports),
+                streams: match switch {
+                    Switch::On => streams(call, &rule.primary_system, flows, ports),
+                    Switch::Paused | Switch::Stopped => Vec::new(),
+                },
             });
         }
     }
@@ -125,15 +125,8 @@ pub(super) fn refused(wanted: &[Wanted], host: &dyn Host) -> bool {
     !needed.is_empty() && !host.can_mirror(&needed)
 }
 
-fn rule_of(party: &Party) -> Option<&MirrorRule> {
-    match party.outcome() {
-        Outcome::Mirror(rule) => Some(rule),
-        Outcome::None { .. } | Outcome::Undecided => None,
-    }
-}
-
 fn rule_for<'a>(party: &'a Party, primary: &SystemName) -> Option<&'a MirrorRule> {
-    rule_of(party).filter(|rule| rule.primary_system == *primary)
+    party.rule().filter(|rule| rule.primary_system == *primary)
 }
 
 /// Whether media of this kind, from the leg or to it, goes to the primary.
@@ -251,7 +244,7 @@ fn call_info(call: &Call, rule: &MirrorRule, settings: &Settings) -> CallInfo {
         .parties
         .iter()
         .filter(mine)
-        .filter_map(rule_of)
+        .filter_map(Party::rule)
         .map(reason)
         .collect();
     let mut reason = reasons;
@@ -276,22 +269,31 @@ fn call_info(call: &Call, rule: &MirrorRule, settings: &Settings) -> CallInfo {
 }
 
 fn reason(rule: &MirrorRule) -> String {
-    format!(
-        "{} is {} of {}, migrated for {} (migration {})",
-        rule.partner_id, rule.primary_id, rule.primary_system, rule.service, rule.record.0
-    )
+    let who = format!(
+        "{} is {} of {}",
+        rule.partner_id, rule.primary_id, rule.primary_system
+    );
+    let (service, record) = (rule.service, rule.record.0);
+    match &rule.failed {
+        None => format!("{who}, migrated for {service} (migration {record})"),
+        Some(why) => format!(
+            "{who}, whose migration for {service} failed ({why}) and who is served all the same \
+             (migration {record})"
+        ),
+    }
 }
 
 /// A leg as one primary may know it: what it is called at home only if it is at home there.
 fn party_info(call: &Call, party: &Party, primary: &SystemName) -> PartyInfo {
     let rule = rule_for(party, primary);
-    let (said, alias) = match party.role {
-        LegRole::Calling => (&call.context.calling_id, &call.context.functional_alias),
-        LegRole::Called => (&call.context.called_id, &None),
-    };
-    let partner_id = rule_of(party)
-        .map(|rule| &rule.partner_id)
-        .or(said.as_ref());
+    let Names { id: said, alias } = names::of(call, party);
+    let migrated = party.rule();
+    let partner_id = migrated.map(|rule| &rule.partner_id).or(said);
+    // A name that is neither of the user's IDs is an alias in the place of one.
+    let in_place = said.filter(|said| {
+        migrated.is_some_and(|rule| **said != rule.partner_id && **said != rule.primary_id)
+    });
+    let alias = alias.or(in_place);
     PartyInfo {
         tag: party
             .tag
@@ -300,7 +302,7 @@ fn party_info(call: &Call, party: &Party, primary: &SystemName) -> PartyInfo {
             .unwrap_or_default(),
         partner_id: partner_id.map(ToString::to_string),
         primary_id: rule.map(|rule| rule.primary_id.to_string()),
-        functional_alias: alias.as_ref().map(ToString::to_string),
+        functional_alias: alias.map(ToString::to_string),
         migrated: rule.is_some(),
     }
 }

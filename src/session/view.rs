@@ -67,7 +67,7 @@ struct Figures {
 
 impl Figures {
     fn read(call: &Call, host: &dyn Host) -> Self {
-        let flows = flows::of(call);
+        let flows = flows::of(call, false);
         let mut counters = BTreeMap::new();
         let mut sent: BTreeMap<StreamId, (u64, u64)> = BTreeMap::new();
         for (stream, flow) in &flows {

@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub media_anchor: Option<MediaAnchor>,
     /// Migration records that have not ended.
     pub migrations: u64,
+    /// Whether no new calls are taken, so that the process can be ended.
+    pub draining: bool,
 }
 
 /// Counts of calls.
@@ -376,6 +378,11 @@ impl Collector for Snapshot {
             "migrations",
             "Migration records that have not ended",
             self.migrations,
+        )?;
+        writer.gauge(
+            "draining",
+            "1 while no new calls are taken, so that the process can be ended",
+            u64::from(self.draining),
         )
     }
 }

@@ -145,6 +145,7 @@ pub(crate) fn settings() -> Settings {
         learning: Learning::Heuristic,
         strict_source: true,
         instance: "test".into(),
+        preroll: true,
         ended_kept: 10,
     }
 }
@@ -417,6 +418,7 @@ impl Rig {
             functional_aliases: Vec::new(),
             trigger: homeward::migration::record::Trigger::Client,
             profile_index: None,
+            standing: Default::default(),
             since: None,
             until: None,
         };

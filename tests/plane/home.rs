@@ -399,6 +399,33 @@ fn probes_that_come_back_after_the_switch_are_late() {
 }
 
 #[test]
+fn a_burst_while_home_is_lost_goes_straight_with_a_probe_each() {
+    let r = redirected(Expect::Rtp, SOON);
+    let (next, _) = r.lose(0);
+    let logger = endpoint(V4);
+    mirror(&r.call.plane, &r.call.left, &[&logger]);
+    settle(&r.call.plane);
+    let packets: Vec<_> = (next..next + 50).map(|s| rtp(1, s, &[1; 50])).collect();
+    for packet in &packets {
+        r.call.a.send_to(packet, r.call.left.address).unwrap();
+    }
+    for packet in &packets {
+        for receiver in [&r.call.b, &r.anchor, &logger] {
+            assert_eq!(receive(receiver), *packet);
+        }
+    }
+    let left = r.call.left.wait(|s| s.forwarded == u64::from(next) + 50);
+    assert_eq!(left.dropped(), 0);
+    // Probes are not what parties sent home.
+    assert_eq!(r.out.snapshot().home_sent, u32::from(next) - 1);
+    for packet in &packets {
+        r.anchor_returns(packet);
+    }
+    r.out.wait(|s| s.dropped_as(Drop::LateHome) == 50);
+    assert!(is_silent(&r.call.b));
+}
+
+#[test]
 fn push_to_talk_silence_is_no_silence_of_home() {
     let r = redirected(Expect::Rtp, SOON);
     let mut sequence = 0;

@@ -9,3 +9,4 @@ mod home;
 mod hostile;
 mod lifecycle;
 mod mirror;
+mod preroll;

@@ -8,6 +8,7 @@ use crate::session::reply::{CallPage, CallSummary, CallView, MediaView, PartyVie
 /// A page of calls.
 pub(super) fn page(page: &CallPage) -> Value {
     json!({
+        "as_of": page.as_of.to_string(),
         "calls": page.calls.iter().map(summary).collect::<Vec<Value>>(),
         "next": page.next,
     })

@@ -20,6 +20,7 @@ fn new(service: Service, user: &str, partner: &str) -> NewRecord {
         functional_aliases: Vec::new(),
         trigger: Default::default(),
         profile_index: None,
+        standing: Default::default(),
         since: None,
         until: None,
     }

@@ -21,6 +21,7 @@ fn new(user: &str, partner: &str, aliases: &[&str]) -> NewRecord {
         functional_aliases: aliases.iter().map(|alias| id(alias)).collect(),
         trigger: Default::default(),
         profile_index: None,
+        standing: Default::default(),
         since: None,
         until: None,
     }

@@ -562,6 +562,26 @@ fn the_window_is_a_ring() {
     }
 }
 
+/// Otherwise one who repeats itself, with an anchor that does, could keep a worker busy.
+#[test]
+fn the_search_among_equal_packets_ends() {
+    let mut window = Window::new(1_024);
+    for _ in 0..1_024 {
+        window.insert(1 << 5, State::Home);
+        assert_eq!(window.take(1 << 5), Some(State::Home));
+    }
+    assert_eq!(window.take(1 << 5), Some(State::Returned));
+    // One that is late behind a few equal ones is found, behind many it is not.
+    for (between, found) in [(63, State::Home), (64, State::Returned)] {
+        window.insert(1 << 5, State::Home);
+        for _ in 0..between {
+            window.insert(1 << 5, State::Home);
+            assert_eq!(window.take(1 << 5), Some(State::Home));
+        }
+        assert_eq!(window.take(1 << 5), Some(found));
+    }
+}
+
 #[test]
 fn video_gets_more_room_and_reports_get_less() {
     assert_eq!(places(Expect::Rtp, 90_000), 4_096);

@@ -1,6 +1,6 @@
 //! The packets that were sent home last, found by their hash: a ring of fixed size with an index
-//! of chains, the newest first. All steps but the search in a chain take the same time always; a
-//! chain is long only if a party repeats itself octet by octet.
+//! of chains, the newest first. A chain is long only if a party repeats itself octet by octet; the
+//! search in it ends after [`EQUALS`] packets that are of no use.
 
 /// What has become of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +74,9 @@ impl Window {
 
     /// A packet came back: the state it was in, `None` if it was never sent or is forgotten. Of
     /// equal ones one that was only sent home counts as the one that came, so that no party gets
-    /// a packet more often than the other sent it, nor less often if all come back.
+    /// a packet more often than the other sent it, nor less often if all come back in time.
     pub(super) fn take(&mut self, hash: u64) -> Option<State> {
-        let (mut straight, mut returned) = (None, None);
+        let (mut straight, mut returned, mut equals) = (None, None, 0);
         let mut place = self.heads[self.chain(hash)];
         while let Some(&packet) = self.packets.get(usize::from(place)) {
             let at = usize::from(place);
@@ -85,6 +85,10 @@ impl Window {
                     found @ (State::Home | State::Lost) => return Some(self.settle(at, found)),
                     State::Straight => straight = straight.or(Some(at)),
                     State::Returned => returned = Some(State::Returned),
+                }
+                equals += 1;
+                if equals == EQUALS {
+                    break;
                 }
             }
             place = self.links[at].older;
@@ -152,6 +156,8 @@ fn narrow(at: usize) -> Place {
 const STATE_BITS: u32 = 2;
 const HASH: u64 = !0 << STATE_BITS;
 const MOST: usize = 1 << 15;
+/// Equal packets that are looked at in search of one that may come back.
+const EQUALS: usize = 64;
 const NOWHERE: Place = Place::MAX;
 const UNLINKED: Links = Links {
     older: NOWHERE,

@@ -24,7 +24,7 @@ impl Worker {
         match decision.part {
             Part::Away(home) if decision.taken => {
                 self.send_home(index, buffer, (home, decision.to), alone, now);
-                self.copy(index, buffer);
+                self.copy(index, buffer, now);
             }
             Part::Back => {
                 // No copies: loggers have got the packet when the party sent it.

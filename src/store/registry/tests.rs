@@ -143,7 +143,7 @@ fn rows_that_we_did_not_write_are_named() {
     drop(open(dir.path()));
     let db = Connection::open(dir.path().join(FILE_NAME)).unwrap();
     db.execute(
-        "INSERT INTO migration VALUES (7, 'mcfax', 'a@b', 'c@d', 'e', '', 'client', NULL, 0, NULL)",
+        "INSERT INTO migration VALUES (7, 'mcfax', 'a@b', 'c@d', 'e', '', 'client', NULL, 0, NULL, NULL)",
         [],
     )
     .unwrap();
@@ -174,7 +174,7 @@ fn files_of_others_and_of_later_versions_are_refused() {
             error,
             StoreError::Newer {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             }
         ),

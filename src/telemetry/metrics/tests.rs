@@ -65,6 +65,7 @@ fn every_metric_has_its_meaning_and_unit() {
             datagrams: vec![("stranger", 5)],
         }),
         migrations: 6,
+        draining: true,
     };
     let text = snapshot.render().unwrap();
     for line in [
@@ -85,6 +86,7 @@ fn every_metric_has_its_meaning_and_unit() {
         "homeward_announcements_total{logger=\"hq\",result=\"taken\"} 7",
         "homeward_archive_packets_total{outcome=\"stored\"} 48",
         "homeward_migrations 6",
+        "homeward_draining 1",
     ] {
         assert!(
             text.lines().any(|found| found == line),
