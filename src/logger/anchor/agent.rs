@@ -126,7 +126,7 @@ impl Anchor {
         }
         let offer = match self.offer(invite, now) {
             Ok(offer) => offer,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let tag = self.transactions.word();
         let Some(dialog) = Dialog::of_invite(invite, &tag, hop) else {
@@ -158,7 +158,7 @@ impl Anchor {
     fn changed(&mut self, tx: TxId, hop: Hop, invite: &Message, now: Timestamp) -> Response {
         let offer = match self.offer(invite, now) {
             Ok(offer) => offer,
-            Err(refusal) => return refusal,
+            Err(refusal) => return *refusal,
         };
         let tag = invite.to_tag.clone().unwrap_or_default();
         let Some(call) = self.calls.get_mut(&tag) else {
@@ -177,26 +177,26 @@ impl Anchor {
     }
 
     /// The offer of an INVITE, or why it is refused.
-    fn offer(&mut self, invite: &Message, now: Timestamp) -> Result<Offer, Response> {
+    fn offer(&mut self, invite: &Message, now: Timestamp) -> Result<Offer, Box<Response>> {
         if !invite.require.is_empty() {
             let mut refusal = self.refuse(Failure::BadOffer, 420, "Bad Extension");
             refusal
                 .headers
                 .push(("Unsupported", invite.require.join(", ")));
-            return Err(refusal);
+            return Err(Box::new(refusal));
         }
         if invite.content_type.as_deref() != Some("application/sdp") {
             let mut refusal = self.refuse(Failure::BadOffer, 415, "An offer in SDP is needed");
             refusal
                 .headers
                 .push(("Accept", "application/sdp".to_owned()));
-            return Err(refusal);
+            return Err(Box::new(refusal));
         }
         let offer = offer::read(invite, &self.settings.system, now)
-            .map_err(|reason| self.refuse(Failure::BadOffer, 488, &reason))?;
+            .map_err(|reason| Box::new(self.refuse(Failure::BadOffer, 488, &reason)))?;
         if let Some(id) = offer::repeated(&offer.path, &self.settings.identities) {
             let reason = format!("Loop Detected: {id}");
-            return Err(self.refuse(Failure::Loop, 482, &reason));
+            return Err(Box::new(self.refuse(Failure::Loop, 482, &reason)));
         }
         Ok(offer)
     }

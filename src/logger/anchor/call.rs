@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use super::Settings;
-use super::offer::{self, Line, Offer, Wanted};
+use super::offer::{self, Answered, Line, Offer, Wanted};
 use crate::logger::returning::{Pair, Returned};
 use crate::logger::service::{Handle, MirrorKey};
 use crate::wire::block::{StreamInfo, StreamKind};
@@ -198,8 +198,6 @@ impl Lane {
         }
     }
 }
-
-type Answered = (Line, Option<(SocketAddr, Option<SocketAddr>)>);
 
 fn answered(line: Line, lane: Option<&Lane>) -> Answered {
     let ports = lane.map(|lane| (lane.rtp.local, lane.rtcp.as_ref().map(|port| port.local)));

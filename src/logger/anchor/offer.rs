@@ -83,14 +83,13 @@ pub(super) fn repeated<'o>(path: &'o [String], ours: &[String]) -> Option<&'o st
         .map(|(_, id)| id.as_str())
 }
 
-/// The answer: for each m-line our port and that of RTCP, or `None` if it is refused.
-pub(super) fn answer(
-    lines: &[(Line, Option<(SocketAddr, Option<SocketAddr>)>)],
-    session: u64,
-    version: u64,
-) -> String {
+/// An m-line of the answer with our port and that of RTCP, or `None` if it is refused.
+pub(super) type Answered = (Line, Option<(SocketAddr, Option<SocketAddr>)>);
+
+/// The answer.
+pub(super) fn answer(lines: &[Answered], session: u64, version: u64) -> String {
     let first = lines.iter().find_map(|(_, at)| *at);
-    let at = connection(first.map_or(SocketAddr::from(([127, 0, 0, 1], 0)), |(rtp, _)| rtp));
+    let at = connection(first.map_or_else(nowhere, |(rtp, _)| rtp));
     let mut text =
         format!("v=0\r\no=homeward {session} {version} {at}\r\ns=homeward\r\nc={at}\r\nt=0 0\r\n");
     for (line, at_port) in lines {
@@ -113,6 +112,10 @@ pub(super) fn answer(
         text.push_str("a=sendrecv\r\n");
     }
     text
+}
+
+fn nowhere() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
 fn connection(address: SocketAddr) -> String {

@@ -348,7 +348,7 @@ impl Agent for Client {
         let legs = self.legs.values();
         let answers = legs.filter_map(|leg| {
             let invite = leg.invite.as_ref().filter(|_| !leg.closing);
-            leg.retry.or(invite.map(|invite| invite.until))
+            leg.retry.or_else(|| invite.map(|invite| invite.until))
         });
         answers.chain(self.transactions.poll_timeout()).min()
     }

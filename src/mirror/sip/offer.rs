@@ -20,8 +20,11 @@ pub const LANE: &str = "homeward-lane";
 /// The description of an offer. `slots` holds its lanes in the order of the m-lines; a slot whose
 /// lane has gone keeps its place, with port 0 (RFC 3264 8.2).
 pub fn write(offer: &Offer, slots: &[(Lane, bool)], session: u64, version: u64) -> String {
-    let address = slots.iter().find(|(_, live)| *live).or(slots.first());
-    let address = address.map_or(SocketAddr::from(([0, 0, 0, 0], 0)), |(lane, _)| lane.rtp);
+    let address = slots
+        .iter()
+        .find(|(_, live)| *live)
+        .or_else(|| slots.first());
+    let address = address.map_or_else(nowhere, |(lane, _)| lane.rtp);
     let mut text = String::with_capacity(2_048);
     let at = connection(address.ip());
     let _ = write!(
@@ -101,6 +104,10 @@ fn formats(lane: &Lane, service: Option<&str>) -> String {
         true => "96".to_owned(),
         false => types.join(" "),
     }
+}
+
+fn nowhere() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 0))
 }
 
 /// `IN IP4 192.0.2.1`.

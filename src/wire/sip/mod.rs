@@ -128,7 +128,7 @@ impl Ids {
     }
 
     /// A new one: 24 hexadecimal digits.
-    pub fn next(&mut self) -> String {
+    pub fn word(&mut self) -> String {
         self.next += 1;
         let hash = blake3::keyed_hash(&self.secret, &self.next.to_be_bytes());
         hash.to_hex().chars().take(24).collect()

@@ -161,13 +161,13 @@ impl Transactions {
 
     /// An unguessable word for tags and Call-IDs.
     pub fn word(&mut self) -> String {
-        self.ids.next()
+        self.ids.word()
     }
 
     /// Sends a request, and repeats it until it is answered. `None`: there are too many
     /// transactions, or the message is longer than a datagram can be.
     pub fn send(&mut self, request: Request, hop: Hop, now: Timestamp) -> Option<TxId> {
-        let branch = format!("z9hG4bK{}", self.ids.next());
+        let branch = format!("z9hG4bK{}", self.ids.word());
         self.send_as(request, branch, hop, now)
     }
 
@@ -204,7 +204,7 @@ impl Transactions {
     /// Sends the ACK for the 2xx that a transaction has brought, now and whenever the 2xx is
     /// repeated.
     pub fn acknowledge(&mut self, tx: TxId, ack: &Request, hop: Hop) {
-        let branch = format!("z9hG4bK{}", self.ids.next());
+        let branch = format!("z9hG4bK{}", self.ids.word());
         let bytes = ack.encode(hop.local, &branch);
         if let Some(of) = self.all.get_mut(&tx) {
             of.last = Some(bytes.clone());
