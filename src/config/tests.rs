@@ -489,3 +489,23 @@ deny_session_types = ["ambient-listening"]
 filter = "info,homeward::hook=debug"
 format = "json"
 "#;
+
+#[test]
+fn the_preroll_is_bounded_and_zero_turns_it_off() {
+    let relay = |keys: &str| check(&format!("[relay]\n{keys}\n")).map(|c| c.relay);
+    let kept = relay("").unwrap();
+    assert_eq!(kept.preroll, Duration::from_secs(10));
+    assert_eq!(
+        (kept.preroll_call_bytes, kept.preroll_bytes),
+        (1 << 20, 64 << 20)
+    );
+    assert!(relay("preroll = 0").unwrap().preroll.is_zero());
+    for wrong in [
+        "preroll = \"2h\"",
+        "preroll_call_bytes = 1",
+        "preroll_bytes = 0",
+    ] {
+        let mistakes = relay(wrong).unwrap_err();
+        assert_eq!((mistakes.len(), mistakes[0].line), (1, Some(2)), "{wrong}");
+    }
+}

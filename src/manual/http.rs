@@ -9,11 +9,12 @@
 //! | `POST /v1/migrations` | 201 and the record, when it is on disk |
 //! | `GET /v1/migrations` | a page: `{"migrations": [...], "next": 117}` |
 //! | `GET /v1/migrations/{id}` | the record |
-//! | `PATCH /v1/migrations/{id}` | changes `partner_id`, `functional_aliases`, `profile_index`, `until` |
+//! | `PATCH /v1/migrations/{id}` | changes `partner_id`, `functional_aliases`, `profile_index`, `result` and `reason`, `until` |
 //! | `DELETE /v1/migrations/{id}` | ends it now; the record as it is then |
 //! | `GET /v1/calls` | a page: `{"as_of": ..., "calls": [...], "next": 117}` |
 //! | `GET /v1/calls/{call-id}` | legs, sockets, counters |
 //! | `GET /v1/calls/{call-id}/explain` | why it is, or is not, mirrored; also for calls ended lately |
+//! | `POST /v1/calls/{call-id}/recording` | `{"action": "start", "stop", "pause" or "resume", "primary": system}`; without `primary` all mirrors of the call |
 //! | `PUT /v1/calls/{call-id}/context` | 204; tells more about a call |
 //! | `POST /v1/drain` | no new calls from now on; `{"exit_when_empty": true}` ends the process with the last one |
 //! | `GET /v1/drain` | `{"draining": true, "since": ..., "exit_when_empty": false, "calls": 12}` |
@@ -58,7 +59,13 @@
 //! ## Context of a call
 //!
 //! `service`, `session_type`, `calling_id`, `called_id`, `group_id`, `functional_alias`,
-//! `emergency`. What is left out stays as it was; `emergency` can be raised, not lowered.
+//! `called_functional_alias`, `emergency`. What is left out stays as it was; `emergency` can be raised, not lowered.
+//!
+//! ## Recording
+//!
+//! The answer lists the primaries that an agreement sends the call to: `switch` (`on`, `paused`,
+//! `stopped`), `mandatory`, and a `warning` if not all was done that was asked
+//! ([`migration`](super::migration)).
 //!
 //! ## Explain
 //!

@@ -106,7 +106,9 @@
 //! | `homeward_packets_dropped_total{reason="socket-full"}` | the relay does not keep up |
 //! | `homeward_packets_dropped_total{reason="stranger"}` | wrong addresses in descriptions, or somebody tries ports |
 //! | `homeward_calls_one_way_total`, `homeward_calls_without_media_total` | calls in which one party, or both, were never heard |
-//! | `homeward_offers_rejected_total` | calls that were refused: out of ports, or too many |
+//! | `homeward_offers_rejected_total` | offers that were refused: out of ports, too many, a failed migration |
+//! | `homeward_offers_migration_failed_total` | of them, those because the migration of a party failed |
+//! | `homeward_recordings_not_obeyed_total` | requests to stop or pause a mandatory mirror |
 //! | `homeward_ports_used` beside `homeward_ports_size` | how near the ports are to their end |
 //! | `homeward_draining` | 1 while no new calls are taken |
 //! | `homeward_worker_commands_failed_total`, `homeward_worker_events_dropped_total` | should stay at zero |

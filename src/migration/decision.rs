@@ -211,7 +211,8 @@ pub fn decide_for(
     agreements: &[Agreement],
     now: Timestamp,
 ) -> Decision {
-    if context.is_empty() {
+    // A leg may have a name of its own where nothing is known of the call.
+    if context.is_empty() && names.id.is_none() && names.alias.is_none() {
         return Decision::undecided();
     }
     let by_id = names.id.map(|id| {

@@ -125,6 +125,8 @@ fn calls(statistics: &Statistics, oneway: u64) -> Calls {
         mirrored: statistics.mirrored_calls,
         started: statistics.calls_total,
         rejected: statistics.rejected_total,
+        migration_refused: statistics.migration_refused_total,
+        recording_not_obeyed: statistics.recording_not_obeyed_total,
         ended: vec![
             ("deleted", statistics.deleted_total),
             ("media-timeout", statistics.timeout_total),

@@ -315,10 +315,11 @@ impl Core {
 
     /// Records or agreements have changed.
     pub(super) fn decide_anew(&mut self, world: &World<'_>, host: &mut dyn Host, now: Timestamp) {
+        let named = |party: &Party| party.own.is_some();
         let told = self
             .calls
             .iter()
-            .filter(|(_, call)| !call.context.is_empty());
+            .filter(|(_, call)| !call.context.is_empty() || call.parties.iter().any(named));
         let keys: Vec<usize> = told.map(|(key, _)| key).collect();
         for key in keys {
             let draft = self.calls[key].clone();

@@ -49,8 +49,13 @@ pub(super) fn flow(
     let target = call
         .party(set.peer)
         .and_then(|peer| peer.medias.get(index))
-        .filter(|peer| peer.takes_packets())
-        .and_then(|peer| Some((peer.mux.agreed, peer.current(party.id)?)));
+        .and_then(|peer| {
+            let to = peer.current(party.id)?;
+            // A zero address forbids RTP and RTCP alike (RFC 3264 8.4); direction attributes do not
+            // stop packets (NG reference 13.3).
+            let takes = peer.declared_to(to).is_some_and(|declared| !declared.held);
+            takes.then_some((peer.mux.agreed, to))
+        });
     let (forward, forward_rtcp) = match (target, half) {
         (None, _) => (None, None),
         (Some((true, to)), _) => (Some(to.rtp), None),
@@ -58,7 +63,7 @@ pub(super) fn flow(
         (Some((false, to)), Half::Rtp) => (Some(to.rtp), None),
         (Some((false, to)), Half::Rtcp) => (Some(to.rtcp), None),
     };
-    let declared = media.declared();
+    let declared = media.declared_to(set);
     let other = || call.party(set.peer)?.medias.get(index)?.declared();
     Flow {
         worker: call.worker,

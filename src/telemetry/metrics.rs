@@ -57,6 +57,10 @@ pub struct Calls {
     pub started: u64,
     /// Offers refused by a limit or for want of ports.
     pub rejected: u64,
+    /// Of them, those because the migration of a party failed.
+    pub migration_refused: u64,
+    /// Requests to stop or pause a mandatory mirror, not obeyed.
+    pub recording_not_obeyed: u64,
     /// Ended calls, by reason (`deleted`, `media-timeout`, ...).
     pub ended: Vec<(&'static str, u64)>,
     /// Ended calls that had media in one direction only.
@@ -196,8 +200,18 @@ impl Snapshot {
         w.counter("calls_started", "Calls ever made", calls.started)?;
         w.counter(
             "offers_rejected",
-            "Offers refused by a limit or for want of ports",
+            "Offers refused by a limit, for want of ports, or since a migration failed",
             calls.rejected,
+        )?;
+        w.counter(
+            "offers_migration_failed",
+            "Offers refused because the migration of a party failed",
+            calls.migration_refused,
+        )?;
+        w.counter(
+            "recordings_not_obeyed",
+            "Requests to stop or pause a mandatory mirror, which goes on",
+            calls.recording_not_obeyed,
         )?;
         let rows = calls.ended.iter();
         let rows = rows.map(|(reason, count)| (Labels::one("reason", *reason), *count));

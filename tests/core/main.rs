@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails its test")]
 
 mod exchange;
+mod groups;
 mod harness;
+mod late;
 mod life;
 mod losses;
 mod media;

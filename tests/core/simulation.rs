@@ -280,6 +280,13 @@ impl Simulation {
         for (stream, (_, _, _, _)) in &facing {
             assert!(streams.insert(*stream), "a stream in two calls");
         }
+        // Kept exactly while nothing is known, under a number that no other call has.
+        let undecided = explanation.context.is_empty();
+        let number = facing.keys().next().map(|first| first.0);
+        for stream in facing.keys() {
+            let keep = self.rig.flows[stream].keep;
+            assert_eq!(keep, number.filter(|_| undecided), "{stream:?}");
+        }
         let workers: BTreeSet<_> = facing.keys().map(|s| self.rig.flows[s].worker).collect();
         assert!(workers.len() <= 1);
         for party in &view.parties {

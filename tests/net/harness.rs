@@ -27,6 +27,8 @@ pub(crate) struct Setup {
     pub(crate) archive_ports: u16,
     /// What a call gets that no logger takes.
     pub(crate) on_logger_loss: &'static str,
+    /// The `[[agreement]]` tables; empty: one with primary.example.
+    pub(crate) agreements: String,
 }
 
 impl Default for Setup {
@@ -36,6 +38,7 @@ impl Default for Setup {
             max_calls: 1_000,
             archive_ports: 200,
             on_logger_loss: "continue",
+            agreements: String::new(),
         }
     }
 }
@@ -72,17 +75,17 @@ close_grace = "200ms"
 name = "hq"
 transport = "rtp"
 embedded = true
-[[agreement]]
-primary = "primary.example"
-kind = "bilateral"
-services = ["mcptt"]
-mode = "duplicate"
-loggers = ["hq"]
-on_logger_loss = "{loss}"
+{agreements}
 "#,
             data = dir.path().join("data").display(),
             max_calls = setup.max_calls,
-            loss = setup.on_logger_loss,
+            agreements = match setup.agreements.as_str() {
+                "" => agreement(
+                    "primary.example",
+                    &format!("on_logger_loss = \"{}\"", setup.on_logger_loss)
+                ),
+                tables => tables.to_owned(),
+            },
         );
         let mut config = homeward::config::check(&config)
             .unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{config}"));
@@ -126,6 +129,33 @@ on_logger_loss = "{loss}"
         record
     }
 
+    /// The same for any user, with these members besides or instead.
+    pub(crate) fn migrate_from(&self, name: &str, system: &str, members: &Value) -> Value {
+        let mut record = json!({
+            "service": "mcptt",
+            "primary_id": format!("sip:{name}@{system}"),
+            "partner_id": format!("sip:{name}@partner.example"),
+            "primary_system": system,
+        });
+        if let (Some(record), Some(members)) = (record.as_object_mut(), members.as_object()) {
+            record.extend(
+                members
+                    .iter()
+                    .map(|(key, value)| (key.clone(), value.clone())),
+            );
+        }
+        let (status, record) = self.http("POST", "/v1/migrations", &record.to_string());
+        assert_eq!(status, 201, "{record}");
+        record
+    }
+
+    /// Why a call is, or is not, mirrored.
+    pub(crate) fn explain(&self, call: &str) -> Value {
+        let (status, explained) = self.http("GET", &format!("/v1/calls/{call}/explain"), "");
+        assert_eq!(status, 200, "{explained}");
+        explained
+    }
+
     /// One HTTP request; status and JSON body (null if there is none).
     pub(crate) fn http(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
         http(self.relay.http()[0], method, path, body)
@@ -154,6 +184,14 @@ on_logger_loss = "{loss}"
         find(&self.dir.path().join("data"), &mut found);
         found.len()
     }
+}
+
+/// An `[[agreement]]` with this primary, and these further lines in it.
+pub(crate) fn agreement(primary: &str, lines: &str) -> String {
+    format!(
+        "[[agreement]]\nprimary = \"{primary}\"\nservices = [\"mcptt\"]\nmode = \"duplicate\"\n\
+         loggers = [\"hq\"]\n{lines}\n"
+    )
 }
 
 fn start(config: &Config) -> Relay {

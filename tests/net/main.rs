@@ -6,6 +6,10 @@
 mod bad_input;
 mod carried;
 mod commands;
+mod groups;
 mod harness;
+mod late;
 mod limits;
+mod migration;
 mod mirrored;
+mod rows;

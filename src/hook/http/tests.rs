@@ -344,8 +344,11 @@ async fn calls_are_shown_and_explained() {
     );
     assert_eq!(
         explained["legs"][0]["media"],
-        "12 packets taken, dropped: 2 stranger"
+        "12 packets taken, dropped: 2 stranger; 500 sent after a late decision; 7 given up before a \
+         decision"
     );
+    let preroll = json!({ "kept": 0, "sent": 500, "evicted": 7 });
+    assert_eq!(explained["legs"][0]["preroll"], preroll);
 }
 
 #[tokio::test]

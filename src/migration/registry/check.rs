@@ -187,9 +187,13 @@ impl Registry {
             ("primary_id", &record.primary_id, &record.primary_system),
             ("partner_id", &record.partner_id, own),
         ];
-        for (field, id, expected) in sides {
+        // An alias is defined here (TS 23.280 10.16.3), or brought from home.
+        let aliases = record.functional_aliases.iter();
+        let aliases = aliases.map(|alias| ("functional_aliases", alias, own));
+        for (field, id, expected) in sides.into_iter().chain(aliases) {
             let system = self.system_of(id, &record.primary_system);
-            if let Some(system) = system.filter(|system| *system != expected) {
+            let brought = field == "functional_aliases" && system == Some(&record.primary_system);
+            if let Some(system) = system.filter(|system| *system != expected && !brought) {
                 return Err(RegistryError::WrongSystem {
                     field,
                     id: id.clone(),
