@@ -9,6 +9,7 @@
 mod dialog;
 mod message;
 mod parse;
+mod state;
 mod transaction;
 mod write;
 

@@ -5,12 +5,10 @@
 //! Bounded: beyond the limit new requests are dropped (the other side repeats them) or refused.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::message::{Message, Method};
+use super::state::{Client, Role, Server, Transaction, client_key, server_key};
 use super::write::{Request, Response};
 use super::{Error, Hop, Ids, Timing, Transmit, parse};
 use crate::wire::time::Timestamp;
@@ -89,56 +87,6 @@ pub struct Transactions {
     events: VecDeque<Event>,
     /// What was counted.
     pub counts: Counts,
-}
-
-#[derive(Debug)]
-struct Transaction {
-    key: String,
-    hop: Hop,
-    /// What is sent again: the request of a client, the last response of a server, or the ACK.
-    last: Option<Bytes>,
-    /// The time of the next repetition, and the pause after it.
-    repeat: Option<(Timestamp, Duration)>,
-    end: Timestamp,
-    /// Under which moment it stands among the timers.
-    timer: Timestamp,
-    role: Role,
-}
-
-#[derive(Debug)]
-enum Role {
-    Client {
-        request: Box<Request>,
-        branch: String,
-        state: Client,
-        /// A CANCEL is to follow as soon as it may.
-        cancel: bool,
-    },
-    Server {
-        request: Box<Message>,
-        source: SocketAddr,
-        state: Server,
-    },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Client {
-    Calling,
-    Proceeding,
-    /// A final response was handed on; what comes again is answered by what was sent last.
-    Done,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Server {
-    /// Not answered yet.
-    Asked,
-    /// A 2xx to an INVITE is repeated until its ACK comes.
-    Accepted,
-    /// A refusal of an INVITE likewise.
-    Refused,
-    /// The other side knows; what comes again is answered alike, or not at all.
-    Done,
 }
 
 impl Transactions {
@@ -557,58 +505,6 @@ impl Transactions {
         };
         self.events.extend(event);
         self.remove(tx);
-    }
-}
-
-impl Transaction {
-    fn due(&self) -> Timestamp {
-        self.repeat.map_or(self.end, |(at, _)| at.min(self.end))
-    }
-
-    fn is_server_in(&self, wanted: Server) -> bool {
-        matches!(&self.role, Role::Server { state, .. } if *state == wanted)
-    }
-
-    /// Whether a request that comes again is answered by what was answered before. After the ACK
-    /// an INVITE is not (RFC 3261 17.2.1, RFC 6026 7.1).
-    fn repeats_for_request(&self) -> bool {
-        match &self.role {
-            Role::Server { request, state, .. } => {
-                request.cseq_method != Method::Invite || *state != Server::Done
-            }
-            Role::Client { .. } => false,
-        }
-    }
-
-    /// Pauses double. Up to T2, but for an INVITE that nobody has answered (timer A).
-    fn repeat_later(&mut self, timing: Timing, now: Timestamp) {
-        let doubles =
-            matches!(&self.role, Role::Client { request, .. } if request.method == Method::Invite);
-        if let Some((_, pause)) = self.repeat {
-            let next = if doubles {
-                pause * 2
-            } else {
-                (pause * 2).min(timing.t2)
-            };
-            self.repeat = Some((now + pause, next));
-        }
-    }
-}
-
-fn client_key(branch: &str, method: &Method) -> String {
-    format!("{branch} {method}")
-}
-
-/// RFC 3261 17.2.3; of senders that know no branch, by what names the request.
-fn server_key(message: &Message, method: &Method) -> String {
-    let sender = &message.sent_by;
-    match message.branch.as_deref() {
-        Some(branch) if branch.starts_with("z9hG4bK") => format!("{branch} {sender} {method}"),
-        _ => {
-            let tag = message.from_tag.as_deref().unwrap_or_default();
-            let (call_id, cseq) = (&message.call_id, message.cseq);
-            format!("{call_id} {tag} {cseq} {sender} {method}")
-        }
     }
 }
 
