@@ -8,6 +8,7 @@ mod anchors;
 mod check;
 mod media_anchor;
 mod mistake;
+mod primary;
 mod sections;
 mod walk;
 
@@ -19,6 +20,7 @@ use serde::Deserialize;
 
 pub use self::check::check;
 pub use self::mistake::{LoadError, Mistake};
+pub use self::primary::{Partner, Tell, Users};
 
 use crate::migration::agreement::Agreement;
 use crate::migration::identity::SystemName;
@@ -41,6 +43,12 @@ pub struct Config {
     pub anchors: Vec<Anchor>,
     /// Agreements, at most one for each primary system.
     pub agreements: Vec<Agreement>,
+    /// Primaries that are told of migrations, each of an agreement.
+    pub tells: Vec<Tell>,
+    /// Systems that our own users may migrate to.
+    pub partners: Vec<Partner>,
+    /// Our own users; `None`: `homeward logger` keeps none.
+    pub users: Option<Users>,
     /// The logger of `homeward logger`, and the embedded one.
     pub archive: Archive,
     /// The reference media anchor beside the logger; `None`: there is none.
@@ -282,6 +290,9 @@ impl Default for Config {
             anchors: Vec::new(),
             agreements: Vec::new(),
             media_anchor: None,
+            tells: Vec::new(),
+            partners: Vec::new(),
+            users: None,
             log: Log::default(),
         }
     }

@@ -23,6 +23,7 @@ mod returning;
 pub mod service;
 mod start;
 pub mod stats;
+pub mod users;
 mod writer;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! - [`load`]: playing calls through a relay and checking them.
 //! - [`media_anchor`]: home legs by SIP, and the anchor beside a logger.
 //! - [`migration`]: records of migrated users, agreements, and how a decision is made.
+//! - [`primary`]: the primary's users, who may migrate where, and who has.
 //! - [`redirect`]: calls that go through the primary system, and what happens if it is away.
 //! - [`operations`]: what to look at when a call is silent or is not recorded.
 
@@ -22,4 +23,5 @@ pub mod logger;
 pub mod media_anchor;
 pub mod migration;
 pub mod operations;
+pub mod primary;
 pub mod redirect;

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::control::Mailbox;
 use super::engine::Engine;
+use super::primary::Primaries;
 use super::{home_sip, media_anchor};
 use crate::admin::{self, Readiness, Source};
 use crate::hook::ng::command::Command;
@@ -19,7 +20,7 @@ use crate::plane::latency::Latencies;
 use crate::session::host::DROP_REASONS;
 use crate::session::reply::{PortUse, Statistics};
 use crate::telemetry::metrics::{
-    Archive, Calls, Latency, Media, Ports, Requests, Snapshot, Worker,
+    Archive, Calls, Homes, Latency, Media, Ports, Requests, Snapshot, Worker,
 };
 
 /// Routes for operators: those that need the token, and those that are open.
@@ -27,12 +28,14 @@ pub(super) fn routes(
     mailbox: &Mailbox,
     ng: Arc<Counters>,
     redirected: Redirected,
+    primaries: Primaries,
     stopping: watch::Receiver<bool>,
 ) -> (Router, Router) {
     let figures = RelayFigures {
         mailbox: mailbox.clone(),
         ng,
         redirected,
+        primaries,
     };
     let mailbox = mailbox.clone();
     let ready = move || {
@@ -54,6 +57,7 @@ pub(super) fn routes(
 struct RelayFigures {
     mailbox: Mailbox,
     ng: Arc<Counters>,
+    primaries: Primaries,
     redirected: Redirected,
 }
 
@@ -73,6 +77,7 @@ impl Source for RelayFigures {
         snapshot.home_anchors = self.redirected.clients.rows();
         let anchor = self.redirected.anchor.as_ref();
         snapshot.media_anchor = anchor.map(|(figures, logger)| figures.row(logger.stats()));
+        snapshot.tellings = self.primaries.figures();
         Some(snapshot)
     }
 }
@@ -110,7 +115,9 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         latency,
         ports: statistics.ports.iter().map(ports).collect(),
         requests: Vec::new(),
+        tellings: Vec::new(),
         loggers: engine.loggers(),
+        homes: homes(&statistics),
         archive: engine.archive().map(archive),
         home_anchors: Vec::new(),
         media_anchor: None,
@@ -137,6 +144,16 @@ fn calls(statistics: &Statistics, oneway: u64) -> Calls {
         one_way: statistics.oneway_total.max(oneway),
         no_media: statistics.zeroway_total,
         duration: Duration::from_millis(statistics.duration_total_ms),
+    }
+}
+
+fn homes(statistics: &Statistics) -> Homes {
+    let states = ["pending", "up", "bypassed", "failed"];
+    Homes {
+        open: states.into_iter().zip(statistics.homes).collect(),
+        failures: statistics.home_failures_total,
+        bypasses: statistics.home_bypasses_total,
+        returns: statistics.home_returns_total,
     }
 }
 

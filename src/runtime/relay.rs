@@ -18,6 +18,7 @@ use super::home_sip::Clients;
 use super::loggers::Maker;
 use super::media_anchor::Bound;
 use super::metrics::{self, Redirected};
+use super::primary::Primaries;
 use super::reload::{self, Origin, Reloader};
 use super::servers::{Servers, until};
 use super::setup;
@@ -304,7 +305,8 @@ async fn serve(
         origin,
         redirected,
     } = parts;
-    let door = Door::new(mailbox.clone(), Arc::new(store));
+    let primaries = Primaries::new(config, clock)?;
+    let door = Door::new(mailbox.clone(), Arc::new(store), primaries.clone());
     let hangups = origin.on_hangup.then(Hangups::listen).transpose()?;
     let servers = Servers::bind(config, door.clone(), clock).await?;
     let (ng, addresses) = (servers.ng(), servers.http());
@@ -328,8 +330,10 @@ async fn serve(
         &mailbox,
         servers.ng_counters(),
         redirected,
+        primaries.clone(),
         quitting.clone(),
     );
+    let telling = primaries.start(&door, &mailbox, &quitting);
     let protected = protected
         .merge(http::drain_routes(door.clone()))
         .merge(http::reload_routes(reloader));
@@ -351,6 +355,7 @@ async fn serve(
         }
     });
     let outcome = control::run(engine, messages, stopping).await;
+    drop(telling);
     quit.send_replace(true);
     outcome.context("the control loop failed")?;
     serving.await.context("a server failed")

@@ -7,6 +7,8 @@ use homeward::logger::anchor::Failure as AnchorFailure;
 use homeward::mirror::sip::{Failure, Offer, Outcome};
 use homeward::wire::block::MediaKind;
 
+use homeward::wire::sip::Agent;
+
 use crate::world::{World, client, comes_back, hop, lane, offer, quiet, rtp, socket, until};
 
 #[test]

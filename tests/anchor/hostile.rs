@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use homeward::mirror::sip::{Client, Failure, Outcome};
-use homeward::wire::sip::{Hop, parse};
+use homeward::wire::sip::{Agent, Hop, parse};
 use homeward::wire::time::Timestamp;
 
-use crate::world::{RELAY, World, client, first_line, hop, quiet, rtp};
+use crate::world::{RELAY, World, client, first_line, hop, quiet};
 
 #[test]
 fn a_relay_that_never_acknowledges_loses_the_call() {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use homeward::logger::anchor::{self, Anchor, Failure as AnchorFailure};
+use homeward::logger::anchor::{self, Anchor};
 use homeward::logger::service::{Recording, Service, Settings as LoggerSettings};
 use homeward::mirror::sip::{Client, Failure, Lane, Offer, Outcome, Remote, Settings};
 use homeward::sys::clock::Clock;
@@ -11,7 +11,7 @@ use homeward::wire::block::{
     CallInfo, Codec, Direction, MediaKind, PartyInfo, StreamInfo, StreamKind,
 };
 use homeward::wire::network::Network;
-use homeward::wire::sip::{Agent, Hop, Timing, parse};
+use homeward::wire::sip::{Agent, Hop, Timing};
 use homeward::wire::time::Timestamp;
 use tempfile::TempDir;
 

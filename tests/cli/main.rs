@@ -11,6 +11,8 @@ mod daemon;
 mod demo;
 mod logger;
 mod media;
+mod operate;
+mod primary;
 mod refused;
 mod run;
 mod tools;

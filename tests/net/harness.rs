@@ -229,7 +229,7 @@ pub(crate) fn pause(time: Duration) {
 }
 
 /// Ports that no other test of this process uses.
-fn port_range(count: u16) -> (u16, u16) {
+pub(crate) fn port_range(count: u16) -> (u16, u16) {
     static NEXT: AtomicU16 = AtomicU16::new(10_000);
     let first = NEXT.fetch_add(count + count % 2, Ordering::Relaxed);
     assert!(first < 30_000, "the tests use too many ports");
@@ -283,7 +283,7 @@ pub(crate) struct Ng {
 }
 
 impl Ng {
-    fn to(to: SocketAddr, http: SocketAddr) -> Self {
+    pub(crate) fn to(to: SocketAddr, http: SocketAddr) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket
             .set_read_timeout(Some(Duration::from_secs(10)))

@@ -36,7 +36,7 @@ pub struct MediaAnchor {
 }
 
 impl Snapshot {
-    pub(super) fn homes(&self, w: &mut Writer<'_>) -> fmt::Result {
+    pub(super) fn homes_by_sip(&self, w: &mut Writer<'_>) -> fmt::Result {
         let label = |of: &HomeAnchor| Labels::one("anchor", of.name.clone());
         let rows = self.home_anchors.iter().map(|of| (label(of), of.legs));
         w.gauges("home_sip_legs", "Home legs by SIP now", rows)?;
