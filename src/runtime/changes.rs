@@ -39,6 +39,7 @@ pub(super) fn of_relay(old: &Config, new: &Config) -> (Config, Changes) {
         partners: _,
         users: _,
         archive: new_archive,
+        media_anchor: new_media_anchor,
         log: new_log,
     } = new;
     relay(&mut force.relay, new_relay, &mut sorter);
@@ -50,6 +51,7 @@ pub(super) fn of_relay(old: &Config, new: &Config) -> (Config, Changes) {
     force.agreements = agreements(&force, new_agreements, &mut sorter);
     sorter.later("agreement.tell", &doors(&force.tells), &doors(new_tells));
     archive(&mut force.archive, new_archive, false, &mut sorter);
+    sorter.later("media_anchor", &force.media_anchor, new_media_anchor);
     log(&mut force.log, new_log, &mut sorter);
     (force, sorter.changes)
 }
@@ -70,6 +72,7 @@ pub(super) fn of_logger(old: &Config, new: &Config) -> (Config, Changes) {
         partners: new_partners,
         users: new_users,
         archive: new_archive,
+        media_anchor: new_media_anchor,
         log: new_log,
     } = new;
     http(&mut force.http, new_http, &mut sorter);
@@ -78,6 +81,7 @@ pub(super) fn of_logger(old: &Config, new: &Config) -> (Config, Changes) {
     partners(&mut force, new_partners, &mut sorter);
     sorter.later("users", &force.users, new_users);
     archive(&mut force.archive, new_archive, true, &mut sorter);
+    sorter.later("media_anchor", &force.media_anchor, new_media_anchor);
     log(&mut force.log, new_log, &mut sorter);
     (force, sorter.changes)
 }
