@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{LIAR, OPERATOR, PARTNER, Primary};
 use crate::daemon::{Daemon, http_as};
+use crate::tools::eventually;
 
 const OTHER: &str = "another-token-of-somebody";
 const THIRD: &str = "token-of-third.example";
@@ -158,8 +159,16 @@ fn mistakes_with_tokens_of_partners_change_nothing() {
     refused("partner[1].token_file");
     std::fs::remove_file(primary.path("liar")).unwrap();
     refused("partner[1].token_file");
-    // And at SIGHUP.
-    Primary::hang_up(&mut logger, "mistake: partner[1].token_file");
+    // And at SIGHUP: said once more.
+    let said = |logger: &Daemon| {
+        logger
+            .log()
+            .matches("cannot read the token in liar")
+            .count()
+    };
+    assert_eq!(said(&logger), 1);
+    logger.signal("HUP");
+    eventually("the mistake is told", || (said(&logger) == 2).then_some(()));
     primary.token("liar", LIAR);
     assert_eq!(primary.reload(OPERATOR).0, 200);
     assert_eq!(logger.terminate().code(), Some(0), "{}", logger.log());
