@@ -9,6 +9,7 @@ mod contact;
 pub mod control;
 pub mod door;
 pub mod engine;
+mod handover;
 mod limited;
 pub mod logger;
 mod metrics;
