@@ -11,6 +11,7 @@ pub mod door;
 pub mod engine;
 mod handover;
 mod limited;
+mod lock;
 pub mod logger;
 mod metrics;
 mod mirrors;
