@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use toml::de::DeTable;
 
+use super::anchors::{self, anchors};
 use super::sections::{self, LoggerRead};
 use super::walk::{Table, Walk};
 use super::{Archive, Config, Interface, Logger, Mistake, Ng, Transport};
@@ -48,7 +49,9 @@ fn read(root: Table<'_, '_>) -> Config {
     let http_table = root.table("http");
     let http = sections::http(&http_table);
     let (loggers, names) = loggers(&root, &relay.plain_networks);
-    let agreements = agreements(&root, &relay_table, &relay.system, &names);
+    let (anchors, anchor_names) = anchors(&root, &relay.plain_networks, &interfaces);
+    let known = (&names, anchor_names.as_slice());
+    let agreements = agreements(&root, &relay_table, &relay.system, known);
     let archive_table = root.table("archive");
     let archive = sections::archive(&archive_table, &relay.data_dir);
     archive_ports(&archive_table, &archive, &interfaces, &loggers, &root);
@@ -64,6 +67,7 @@ fn read(root: Table<'_, '_>) -> Config {
         ng,
         http,
         loggers: or_default(loggers),
+        anchors,
         agreements,
         archive,
         log,
@@ -165,7 +169,7 @@ fn agreements(
     root: &Table<'_, '_>,
     relay: &Table<'_, '_>,
     own: &SystemName,
-    names: &Names,
+    (names, anchor_names): (&Names, &[String]),
 ) -> Vec<Agreement> {
     let all: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
     let mut agreements: Vec<Agreement> = Vec::new();
@@ -188,6 +192,7 @@ fn agreements(
             agreements.push(agreement);
         }
         agreed_loggers(&table, names);
+        anchors::agreed(&table, anchor_names);
         table.finish();
     }
     agreements
@@ -248,13 +253,13 @@ fn archive_ports(
     }
 }
 
-fn too_many(table: &Table<'_, '_>, place: usize, limit: usize) {
+pub(super) fn too_many(table: &Table<'_, '_>, place: usize, limit: usize) {
     if place == limit {
         table.mistake("", format!("more than {limit} of them"));
     }
 }
 
-fn overlap(a: (u16, u16), b: (u16, u16)) -> bool {
+pub(super) fn overlap(a: (u16, u16), b: (u16, u16)) -> bool {
     a.0 <= b.1 && b.0 <= a.1
 }
 

@@ -4,6 +4,7 @@
 //! form, [`Config`]. Nothing stops at the first mistake: all of them are listed, each with its line
 //! and key. `crate::manual::configuration` documents every key and its default.
 
+mod anchors;
 mod check;
 mod mistake;
 mod sections;
@@ -35,6 +36,8 @@ pub struct Config {
     pub http: Http,
     /// Loggers, at least one.
     pub loggers: Vec<Logger>,
+    /// Media anchors of primary systems, for redirect.
+    pub anchors: Vec<Anchor>,
     /// Agreements, at most one for each primary system.
     pub agreements: Vec<Agreement>,
     /// The logger of `homeward logger`, and the embedded one.
@@ -72,6 +75,8 @@ pub struct Relay {
     pub learning: Learning,
     /// Whether packets from elsewhere are dropped, unless signalling says otherwise.
     pub strict_source: bool,
+    /// Whether calls are written down, so that a restarted relay goes on with them.
+    pub journal: bool,
     /// Networks in which mirrored media may travel unprotected.
     pub plain_networks: Vec<Network>,
 }
@@ -164,6 +169,48 @@ pub struct Announce {
     pub token_file: Option<PathBuf>,
 }
 
+/// One `[[anchor]]`: where a primary system takes media that is redirected through it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// Its name in agreements.
+    pub name: String,
+    /// Name of the interface that faces it; `None`: the default one.
+    pub interface: Option<String>,
+    /// Packets were sent there for so long, and none came back: it is bypassed.
+    pub unreachable_after: Duration,
+    /// It has answered without a pause for so long: media goes through it again.
+    pub return_after: Duration,
+    /// How it is asked to take media.
+    pub transport: AnchorTransport,
+}
+
+/// How an anchor is asked to take media.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnchorTransport {
+    /// Not at all: it sends back what comes to its ports, which are given out by this relay alone.
+    Static {
+        /// Its address.
+        address: IpAddr,
+        /// First and last port that it listens on, both included.
+        ports: (u16, u16),
+    },
+    /// By SIP INVITE.
+    Sip {
+        /// Where SIP requests go.
+        address: SocketAddr,
+    },
+}
+
+impl Anchor {
+    /// An address of it, by whose family lanes get their local addresses.
+    pub const fn address(&self) -> IpAddr {
+        match &self.transport {
+            AnchorTransport::Static { address, .. } => *address,
+            AnchorTransport::Sip { address } => address.ip(),
+        }
+    }
+}
+
 /// Section `[archive]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archive {
@@ -206,6 +253,7 @@ impl Default for Config {
             ng: Ng::default(),
             http: Http::default(),
             loggers: vec![Logger::default()],
+            anchors: Vec::new(),
             agreements: Vec::new(),
             log: Log::default(),
         }
@@ -230,6 +278,7 @@ impl Default for Relay {
             port_linger: Duration::from_secs(30),
             learning: Learning::Heuristic,
             strict_source: true,
+            journal: true,
             plain_networks: Vec::new(),
         }
     }

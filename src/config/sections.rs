@@ -8,7 +8,7 @@ use super::walk::Table;
 use super::{
     Address, Announce, Archive, DEFAULT_PORTS, Http, Interface, Log, Logger, Ng, Relay, Transport,
 };
-use crate::migration::agreement::{Agreement, Mode, OnLoggerLoss};
+use crate::migration::agreement::{Agreement, OnLoggerLoss};
 use crate::migration::identity::SystemName;
 use crate::wire::network::Network;
 
@@ -39,6 +39,7 @@ pub(super) fn relay(table: &Table<'_, '_>) -> Relay {
         port_linger: delay("port_linger", default.port_linger),
         learning: table.word("learning").unwrap_or(default.learning),
         strict_source: table.boolean("strict_source").unwrap_or(true),
+        journal: table.boolean("journal").unwrap_or(default.journal),
         plain_networks: networks(table, "plain_networks").unwrap_or_default(),
     }
 }
@@ -199,7 +200,7 @@ fn rtp_transport(table: &Table<'_, '_>, plain: &[Network]) -> Option<Transport> 
 }
 
 /// Whether what travels in clear may go there.
-fn safe(address: IpAddr, plain: &[Network]) -> bool {
+pub(super) fn safe(address: IpAddr, plain: &[Network]) -> bool {
     address.is_loopback() || plain.iter().any(|network| network.contains(address))
 }
 
@@ -267,7 +268,9 @@ pub(super) fn agreement(
         loggers: table
             .list("loggers", |text| Ok(text.to_owned()))
             .unwrap_or(default.loggers),
-        anchors: default.anchors,
+        anchors: table
+            .list("anchors", |text| Ok(text.to_owned()))
+            .unwrap_or_default(),
         mandatory: table.boolean("mandatory").unwrap_or(default.mandatory),
         on_logger_loss: table
             .word("on_logger_loss")
@@ -285,7 +288,7 @@ pub(super) fn agreement(
             table.mistake(key, format!("{key} {text}"));
         }
     }
-    (known && agreement.mode == Mode::Duplicate).then_some(agreement)
+    known.then_some(agreement)
 }
 
 pub(super) fn archive(table: &Table<'_, '_>, data_dir: &std::path::Path) -> Archive {
@@ -341,7 +344,7 @@ pub(super) fn log(table: &Table<'_, '_>) -> Log {
     }
 }
 
-fn name(table: &Table<'_, '_>) -> Option<String> {
+pub(super) fn name(table: &Table<'_, '_>) -> Option<String> {
     let Some(name) = table.string("name") else {
         if !table.has("name") {
             table.mistake("name", "missing: others refer to it by its name");
@@ -370,7 +373,7 @@ fn networks(table: &Table<'_, '_>, key: &'static str) -> Option<Vec<Network>> {
     table.list(key, str::parse)
 }
 
-fn socket(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
     let address = text.parse::<SocketAddr>().ok();
     address.filter(|address| address.port() > 0).ok_or_else(|| {
         format!(
@@ -400,7 +403,7 @@ fn address(text: &str) -> Result<Address, String> {
     }
 }
 
-fn usable(address: &IpAddr) -> bool {
+pub(super) fn usable(address: &IpAddr) -> bool {
     !address.is_unspecified() && !address.is_multicast()
 }
 

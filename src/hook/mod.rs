@@ -10,6 +10,7 @@ use std::future::Future;
 
 use crate::migration::record::{Record, RecordId};
 use crate::migration::registry::{NewRecord, RecordFilter, RecordUpdate, RegistryError};
+use crate::migration::telling::Told;
 use crate::session::reply::{Error, Reply};
 use crate::session::request::Request;
 
@@ -42,6 +43,11 @@ pub trait Control: Clone + Send + Sync + 'static {
         &self,
         filter: RecordFilter,
     ) -> impl Future<Output = Result<Vec<Record>, RegistryFailure>> + Send;
+
+    /// What has become of telling the primary of a migration; `None` if it is not to be told.
+    fn told(&self, _record: &Record) -> Option<Told> {
+        None
+    }
 }
 
 /// Why a change of the registry did not happen.

@@ -65,6 +65,7 @@
 //! | `port_linger` | `"30s"` | how long a retired port stays open for late packets |
 //! | `learning` | `"heuristic"` | how a peer's real address is found: `off`, `immediate`, `delayed`, `heuristic` |
 //! | `strict_source` | `true` | packets from elsewhere are dropped once the address is known |
+//! | `journal` | `true` | calls are written down in `data_dir`, and a restarted relay goes on with them |
 //! | `plain_networks` | `[]` | networks in which mirrored media may travel unprotected |
 //!
 //! ## `[[interface]]`
@@ -113,6 +114,22 @@
 //! | `announce` | none | door of a `homeward logger`, as `"http://192.0.2.9:8080"`: it is told which call each port belongs to ([`logger`](super::logger)) |
 //! | `announce_token_file` | none | file with the token that the door wants to see |
 //!
+//! ## `[[anchor]]`
+//!
+//! Where a primary system takes media that is redirected through it
+//! ([`redirect`](super::redirect)).
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `name` | required | its name in agreements |
+//! | `transport` | required | `"static"`: each direction of a media has a port of its own there; `"sip"`: it is asked by INVITE |
+//! | `address` | required | its IP address; for `sip` address and port, as `"192.0.2.9:5060"` |
+//! | `ports` | required for `static` | first and last UDP port that it listens on; this relay alone gives them out |
+//! | `interface` | the first one | the interface that faces it; it must have an address of the anchor's family |
+//! | `unreachable_after` | `"2s"` | packets were sent there for so long and none came back: it is bypassed |
+//! | `return_after` | `"5s"` | it has answered without a pause for so long: media goes through it again |
+//! | `allow_plaintext` | `false` | media may go there unprotected, beyond loopback and `plain_networks` |
+//!
 //! ## `[[agreement]]`
 //!
 //! At most one for each primary system ([`migration`](super::migration)).
@@ -122,10 +139,11 @@
 //! | `primary` | required | name of the other MC system |
 //! | `kind` | `"bilateral"` | or `"unilateral-in"` (its users to us), `"unilateral-out"` (ours to it) |
 //! | `services` | all | `mcptt`, `mcvideo`, `mcdata` |
-//! | `mode` | `"duplicate"` | `"redirect"` is not supported in this version |
+//! | `mode` | `"duplicate"` | a copy goes home; `"redirect"`: the call goes through home ([`redirect`](super::redirect)) |
+//! | `anchors` | required for `redirect` | names, the preferred one first |
 //! | `media` | `["audio", "video", "floor"]` | what goes home; also `"other"` |
 //! | `deny_session_types` | `[]` | `private`, `prearranged`, `chat`, `first-to-answer`, `ambient-listening`, `adhoc` |
-//! | `loggers` | all, as in the file | names, the preferred one first |
+//! | `loggers` | all, as in the file | names, the preferred one first; with `redirect` they get what does not go through home, and `[]` is allowed |
 //! | `mandatory` | `false` | signalling cannot stop the mirror; in this version it cannot in any case, since the verbs that stop one are refused |
 //! | `on_logger_loss` | `"continue"` | the call goes on unmirrored; `"refuse"`: a new call is refused unless a logger has room for all of its media; `"spool"` needs a trunk logger |
 //! | `on_failed_migration` | `"reject"` | or `"serve"`; read and checked, without effect in this version: only migrations that succeeded are told to it |

@@ -76,11 +76,24 @@ impl Agreement {
         if self.media.is_empty() {
             faults.push(("media", "must name at least one kind of media"));
         }
-        if self.loggers.is_empty() {
-            faults.push(("loggers", "must name at least one logger"));
-        }
-        if self.mode == Mode::Redirect {
-            faults.push(("mode", "redirect is not supported in this version"));
+        match self.mode {
+            Mode::Duplicate => {
+                if self.loggers.is_empty() {
+                    faults.push(("loggers", "must name at least one logger"));
+                }
+                if !self.anchors.is_empty() {
+                    faults.push(("anchors", "are of no use without mode = \"redirect\""));
+                }
+            }
+            // Loggers get what does not go through home; without any it is not recorded.
+            Mode::Redirect => {
+                if self.anchors.is_empty() {
+                    faults.push(("anchors", "must name at least one anchor for mode redirect"));
+                }
+                if self.loggers.is_empty() && self.on_logger_loss == OnLoggerLoss::Refuse {
+                    faults.push(("on_logger_loss", "cannot be refuse without a logger"));
+                }
+            }
         }
         faults
     }
@@ -176,7 +189,32 @@ mod tests {
             ..Agreement::new(own.clone(), Vec::new())
         };
         let members: Vec<&str> = bad.faults(&own).iter().map(|(member, _)| *member).collect();
-        assert_eq!(members, ["primary", "services", "media", "loggers", "mode"]);
+        assert_eq!(members, ["primary", "services", "media", "anchors"]);
+        let none = Agreement {
+            mode: Mode::Duplicate,
+            anchors: vec!["gate".into()],
+            ..bad
+        };
+        let members: Vec<&str> = none
+            .faults(&own)
+            .iter()
+            .map(|(member, _)| *member)
+            .collect();
+        let all = ["primary", "services", "media", "loggers", "anchors"];
+        assert_eq!(members, all);
+    }
+
+    #[test]
+    fn redirect_needs_an_anchor_and_can_do_without_loggers() {
+        let own: SystemName = "partner.example".parse().unwrap();
+        let mut agreement = Agreement {
+            mode: Mode::Redirect,
+            anchors: vec!["gate".into()],
+            ..Agreement::new("primary.example".parse().unwrap(), Vec::new())
+        };
+        assert!(agreement.faults(&own).is_empty());
+        agreement.on_logger_loss = OnLoggerLoss::Refuse;
+        assert_eq!(agreement.faults(&own)[0].0, "on_logger_loss");
     }
 
     #[test]

@@ -9,3 +9,4 @@ pub mod decision;
 pub mod identity;
 pub mod record;
 pub mod registry;
+pub mod telling;

@@ -47,6 +47,16 @@ pub(super) const WINDOW: Duration = Duration::from_secs(3);
 pub(super) const PRECEDENCE: Duration = Duration::from_millis(500);
 
 impl Learner {
+    /// The peer was found before, by another process: it is settled, so that [`Source`] holds from
+    /// the first packet on.
+    pub(super) fn known(declared: &Address, peer: &Address) -> Self {
+        Self {
+            rank: rank(declared, peer),
+            confirmed: true,
+            ..Self::default()
+        }
+    }
+
     /// Signalling opens the window anew. `kept` is the peer of the former window if signalling
     /// has not declared another address since.
     pub(super) fn reopen(&mut self, declared: &Address, kept: Option<&Address>) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::command::MAX_MIRRORS;
 use super::counters::Counters;
-use super::flow::{Expect, Flow, SlotId};
+use super::flow::{Expect, Flow, Learn, SlotId};
 use super::learn::{Learner, Rules};
 use super::loops::LoopGuard;
 use super::stats::RtpStats;
@@ -42,19 +42,25 @@ pub(super) type Mirrors = [Address; MAX_MIRRORS];
 impl Slot {
     pub(super) fn new(socket: UdpSocket, flow: &Flow, counters: Arc<Counters>) -> Self {
         let declared = flow.remote.into();
+        // Nothing is ever learned where learning is off: there the declared address counts.
+        let known = flow.known.filter(|_| flow.learn != Learn::Off);
+        let known = known.map(Address::from).filter(Address::is_sendable);
+        if let Some(known) = &known {
+            counters.set_learned(known);
+        }
         Self {
             socket,
             expect: flow.expect,
             rules: rules(flow),
             blocked: flow.blocked,
             declared,
-            peer: declared,
+            peer: known.unwrap_or(declared),
             forward: SlotIndex::some(flow.forward),
             forward_rtcp: SlotIndex::some(flow.forward_rtcp),
             window: flow.window,
             clock_rate: flow.clock_rate,
             socket_drops: 0,
-            learner: Learner::default(),
+            learner: known.map_or_else(Learner::default, |known| Learner::known(&declared, &known)),
             stats: RtpStats::default(),
             guard: LoopGuard::default(),
             mirrors: None,

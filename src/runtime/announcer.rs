@@ -5,24 +5,21 @@
 //! of before is told of all open mirrors again. The same request, every few seconds, tells the
 //! logger that this relay lives, and this relay that the logger does.
 
-use std::io;
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use axum::body::Body;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use hyper::{Request as HttpRequest, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::StatusCode;
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use super::client::{Answer, Client, PATIENCE};
 use crate::mirror::announce::{Announcement, Counts, Queue, Request};
 use crate::sys::clock::Clock;
 use crate::wire::time::Timestamp;
@@ -34,7 +31,27 @@ pub(super) struct Announcer(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
+    door: Mutex<Door>,
+    /// No mirror goes to this logger any more.
+    retired: AtomicBool,
     news: Notify,
+}
+
+/// Where a logger is told, and what it wants to see.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Door {
+    /// Its address.
+    pub(super) address: SocketAddr,
+    /// Its token.
+    pub(super) token: Option<String>,
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Announcer {
@@ -49,6 +66,32 @@ impl Announcer {
         self.queue().counts
     }
 
+    /// Tells the logger through this door from now on; one that is another one, or knows nothing,
+    /// is told of all that is open.
+    pub(super) fn retarget(&self, door: Door) {
+        let mut now = self.0.door.lock().unwrap_or_else(PoisonError::into_inner);
+        if *now != door {
+            *now = door;
+            drop(now);
+            self.0.news.notify_one();
+        }
+    }
+
+    /// The last mirror has gone from this logger: it is told so, within reason, and no more.
+    pub(super) fn retire(&self) {
+        self.0.retired.store(true, Ordering::Relaxed);
+        self.0.news.notify_one();
+    }
+
+    fn is_retired(&self) -> bool {
+        self.0.retired.load(Ordering::Relaxed)
+    }
+
+    fn door(&self) -> Door {
+        let door = self.0.door.lock().unwrap_or_else(PoisonError::into_inner);
+        door.clone()
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -60,17 +103,23 @@ pub(super) struct Target {
     /// Name of the logger, for the log.
     pub(super) name: String,
     /// Its door.
-    pub(super) address: SocketAddr,
-    /// Its token.
-    pub(super) token: Option<String>,
+    pub(super) door: Door,
     /// Instance of this relay.
     pub(super) relay: String,
 }
 
-/// The tasks that talk to loggers.
-#[derive(Debug)]
+/// How a connection ended in good order.
+enum End {
+    /// Nothing is left to say, and nothing will come.
+    AllSaid,
+    /// The logger's door is elsewhere now.
+    Elsewhere,
+}
+
+/// The tasks that talk to loggers; cheap to clone.
+#[derive(Clone, Debug)]
 pub(super) struct Announcers {
-    tasks: JoinSet<()>,
+    tasks: Arc<Mutex<JoinSet<()>>>,
     stop: watch::Sender<bool>,
     clock: Clock,
 }
@@ -79,16 +128,18 @@ impl Announcers {
     /// None yet.
     pub(super) fn new(clock: Clock) -> Self {
         Self {
-            tasks: JoinSet::new(),
+            tasks: Arc::default(),
             stop: watch::Sender::new(false),
             clock,
         }
     }
 
     /// Starts telling a logger. Must be called within a tokio runtime.
-    pub(super) fn start(&mut self, target: Target) -> Announcer {
+    pub(super) fn start(&self, target: Target) -> Announcer {
         let announcer = Announcer(Arc::new(Shared {
             queue: Mutex::new(Queue::new(LIMIT)),
+            door: Mutex::new(target.door.clone()),
+            retired: AtomicBool::new(false),
             news: Notify::new(),
         }));
         let teller = Teller {
@@ -100,17 +151,26 @@ impl Announcers {
             pause: FIRST_PAUSE,
             complained: None,
         };
-        self.tasks.spawn(teller.run());
+        let mut tasks = self.tasks();
+        // Those of loggers that are not configured any more have ended, or will.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(teller.run());
+        drop(tasks);
         announcer
     }
 
     /// Says what is still to be said to loggers that listen, within reason, and ends.
-    pub(super) async fn finish(mut self) {
+    pub(super) async fn finish(self) {
         self.stop.send_replace(true);
-        let all = async { while self.tasks.join_next().await.is_some() {} };
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        let all = async { while tasks.join_next().await.is_some() {} };
         if timeout(LAST_WAIT, all).await.is_err() {
             warn!("not everything could be announced to all loggers");
         }
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,10 +189,15 @@ struct Teller {
 impl Teller {
     async fn run(mut self) {
         loop {
-            let Err(error) = self.connection().await else {
-                return;
+            let error = match self.connection().await {
+                Ok(End::AllSaid) => return,
+                Ok(End::Elsewhere) => {
+                    self.known = None;
+                    continue;
+                }
+                Err(error) => error,
             };
-            if *self.stop.borrow() {
+            if *self.stop.borrow() || self.announcer.is_retired() && self.pause >= LONGEST_PAUSE {
                 return;
             }
             self.announcer.queue().counts.failed += 1;
@@ -149,19 +214,24 @@ impl Teller {
     }
 
     /// Talks over one connection; returns when told to stop and nothing is left to say.
-    async fn connection(&mut self) -> Result<()> {
-        let mut sender = self.connect().await?;
-        self.hello(&mut sender).await?;
+    async fn connection(&mut self) -> Result<End> {
+        let mut client = self.connect().await?;
+        let door = self.announcer.door();
+        self.hello(&mut client).await?;
         loop {
+            if self.announcer.door() != door {
+                // Not an error: the configuration names another door now.
+                return Ok(End::Elsewhere);
+            }
             let first = self.announcer.queue().first().cloned();
             if let Some(first) = first {
-                self.tell(&mut sender, &first).await?;
+                self.tell(&mut client, &first).await?;
                 self.pause = FIRST_PAUSE;
                 continue;
             }
             self.pause = FIRST_PAUSE;
-            if *self.stop.borrow() {
-                return Ok(());
+            if *self.stop.borrow() || self.announcer.is_retired() {
+                return Ok(End::AllSaid);
             }
             let announcer = self.announcer.clone();
             let quiet = tokio::select! {
@@ -170,29 +240,21 @@ impl Teller {
                 () = sleep(HEARTBEAT) => true,
             };
             if quiet {
-                self.hello(&mut sender).await?;
+                self.hello(&mut client).await?;
             }
         }
     }
 
-    async fn connect(&self) -> Result<SendRequest<Body>> {
-        let connecting = timeout(PATIENCE, TcpStream::connect(self.target.address));
-        let stream = connecting.await.map_err(|_| late())??;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // What goes wrong shows at the request that waits for it.
-        tokio::spawn(async { drop(connection.await) });
-        Ok(sender)
+    async fn connect(&self) -> Result<Client> {
+        let Door { address, token } = self.announcer.door();
+        Ok(Client::connect(address, token, MAX_ANSWER).await?)
     }
 
     /// Says that this relay is there. A run of the logger that knows nothing is told everything.
-    async fn hello(&mut self, sender: &mut SendRequest<Body>) -> Result<()> {
-        let request = Request {
-            method: "PUT",
-            path: format!("/v1/relays/{}", self.target.relay),
-            body: String::new(),
-        };
-        let (status, body) = self.ask(sender, request).await?;
+    async fn hello(&mut self, client: &mut Client) -> Result<()> {
+        let path = format!("/v1/relays/{}", self.target.relay);
+        let asking = client.ask("PUT", &path, String::new(), PATIENCE);
+        let Answer { status, body } = asking.await?;
         if !status.is_success() {
             bail!("it answers {status} to a greeting");
         }
@@ -213,9 +275,9 @@ impl Teller {
         Ok(())
     }
 
-    async fn tell(&self, sender: &mut SendRequest<Body>, first: &Announcement) -> Result<()> {
-        let request = first.request(&self.target.relay);
-        let (status, _) = self.ask(sender, request).await?;
+    async fn tell(&self, client: &mut Client, first: &Announcement) -> Result<()> {
+        let Request { method, path, body } = first.request(&self.target.relay);
+        let Answer { status, .. } = client.ask(method, &path, body, PATIENCE).await?;
         let again = status.is_server_error()
             || matches!(
                 status,
@@ -231,32 +293,6 @@ impl Teller {
         Ok(())
     }
 
-    async fn ask(
-        &self,
-        sender: &mut SendRequest<Body>,
-        request: Request,
-    ) -> Result<(StatusCode, Vec<u8>)> {
-        let mut builder = HttpRequest::builder()
-            .method(request.method)
-            .uri(request.path)
-            .header(HOST, self.target.address.to_string());
-        if !request.body.is_empty() {
-            builder = builder.header(CONTENT_TYPE, "application/json");
-        }
-        if let Some(token) = &self.target.token {
-            builder = builder.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let request = builder.body(Body::from(request.body))?;
-        let asking = async {
-            sender.ready().await?;
-            let response = sender.send_request(request).await?;
-            let (head, body) = response.into_parts();
-            let body = axum::body::to_bytes(Body::new(body), MAX_ANSWER).await?;
-            anyhow::Ok((head.status, body.to_vec()))
-        };
-        timeout(PATIENCE, asking).await.map_err(|_| late())?
-    }
-
     /// At most one line a minute.
     fn complain(&mut self, error: &anyhow::Error) {
         let now = self.clock.now();
@@ -269,15 +305,11 @@ impl Teller {
         self.complained = Some(now);
         warn!(
             logger = self.target.name,
-            address = %self.target.address,
+            address = %self.announcer.door().address,
             error = format!("{error:#}"),
             "the logger cannot be told which calls are mirrored; trying again"
         );
     }
-}
-
-fn late() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "no answer in time")
 }
 
 /// Announcements that wait for a logger: some for each of thousands of calls.
@@ -286,8 +318,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Shorter than an idle connection lives, and far shorter than a silent relay is thought alive.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// For connecting, and for each answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// For all that is left to be said when the relay stops.
 const LAST_WAIT: Duration = Duration::from_secs(3);
 const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(60);

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
+use super::homes::{HomeNews, Homes};
+use super::journal::{self, Keeper, Past, Restored};
 use super::limited::Limited;
 use super::mirrors::Mirrors;
 use super::sockets::{Sockets, Totals};
@@ -20,8 +22,10 @@ use crate::session::command::{Command, Notice};
 use crate::session::core::{Core, Event, World};
 use crate::session::host::Room;
 use crate::session::ids::WorkerIndex;
+use crate::session::journal::{NotRestored, Record};
 use crate::session::reply::{Error, Reply, Statistics};
 use crate::session::request::Request;
+use crate::store::journal::{Health, Journal, Loaded};
 use crate::sys::clock::Clock;
 use crate::telemetry::metrics::Logger;
 use crate::wire::time::Timestamp;
@@ -32,6 +36,7 @@ pub struct Engine {
     core: Core,
     sockets: Sockets,
     mirrors: Mirrors,
+    homes: Homes,
     registry: Registry,
     agreements: Vec<Agreement>,
     clock: Clock,
@@ -41,6 +46,10 @@ pub struct Engine {
     limits: Limits,
     /// What workers reported; kept to be used again.
     news: Vec<(usize, plane::command::Event)>,
+    /// The call journal, if there is one.
+    keeper: Option<Keeper>,
+    /// At the end calls are kept for the next start.
+    suspending: bool,
 }
 
 impl Engine {
@@ -49,6 +58,7 @@ impl Engine {
         core: Core,
         sockets: Sockets,
         mirrors: Mirrors,
+        homes: Homes,
         registry: Registry,
         agreements: Vec<Agreement>,
         clock: Clock,
@@ -57,6 +67,7 @@ impl Engine {
             core,
             sockets,
             mirrors,
+            homes,
             registry,
             agreements,
             clock,
@@ -64,7 +75,83 @@ impl Engine {
             latencies: None,
             limits: Limits::default(),
             news: Vec::new(),
+            keeper: None,
+            suspending: false,
         }
+    }
+
+    /// Keeps a journal from now on, and lets the calls that are in it go on.
+    pub(super) fn restore(&mut self, journal: Journal, loaded: Loaded) {
+        let begun = Clock::monotonic();
+        let mut keeper = Keeper::new(journal);
+        let past = Past::decode(loaded);
+        if let Some(numbers) = past.numbers {
+            self.core.go_on(numbers);
+        }
+        self.core.keep_journal();
+        self.mirrors.expect(past.places);
+        let mut gone = past.unreadable;
+        let mut restored = Restored::default();
+        for (number, record) in past.calls {
+            let id = record.call_id().clone();
+            match self.restore_call(record) {
+                Ok(()) => restored.calls += 1,
+                Err(why) => {
+                    journal::lost(&id.0, &why, gone.len() as u64);
+                    gone.push(number);
+                }
+            }
+        }
+        self.mirrors.settle();
+        restored.lost = gone.len() as u64;
+        keeper.forget(gone);
+        keeper.restored = restored;
+        self.keeper = Some(keeper);
+        self.carry_out();
+        journal::report(restored, Clock::monotonic().saturating_sub(begun));
+    }
+
+    fn restore_call(&mut self, record: Record) -> Result<(), NotRestored> {
+        let world = World {
+            registry: &self.registry,
+            agreements: &self.agreements,
+        };
+        let mut host = Surroundings {
+            sockets: &mut self.sockets,
+            mirrors: &self.mirrors,
+            homes: &self.homes,
+        };
+        let now = self.clock.now();
+        let outcome = self.core.restore(record, &world, &mut host, now);
+        self.carry_out();
+        outcome
+    }
+
+    /// When the engine stops, calls are kept for the next start, if there is a journal.
+    pub(super) const fn suspend(&mut self) {
+        self.suspending = self.keeper.is_some();
+    }
+
+    /// Hands changes of calls to the journal, if it is time.
+    fn write_journal(&mut self) {
+        let Some(keeper) = &mut self.keeper else {
+            return;
+        };
+        let host = Surroundings {
+            sockets: &mut self.sockets,
+            mirrors: &self.mirrors,
+            homes: &self.homes,
+        };
+        let workers = host.sockets.plane().workers().iter();
+        let dropped = workers.map(|w| w.metrics().events_dropped.read()).sum();
+        let now = self.clock.now();
+        keeper.write(&mut self.core, &host, &self.mirrors, dropped, now);
+    }
+
+    /// What became of the journal's calls at the start, and how it does; `None` without one.
+    pub fn journal(&self) -> Option<(Restored, Health)> {
+        let keeper = self.keeper.as_ref()?;
+        Some((keeper.restored, keeper.health()))
     }
 
     /// Hands a request of signalling to the core.
@@ -79,6 +166,7 @@ impl Engine {
         let mut host = Surroundings {
             sockets: &mut self.sockets,
             mirrors: &self.mirrors,
+            homes: &self.homes,
         };
         let now = self.clock.now();
         let reply = self.core.handle(request, &world, &mut host, now);
@@ -88,6 +176,17 @@ impl Engine {
 
     /// Hands news to the core.
     pub fn event(&mut self, event: Event) {
+        self.tell(event);
+        self.carry_out();
+    }
+
+    /// What came of an attempt to set a home leg up, from the client of an anchor.
+    pub(super) fn home_news(&mut self, news: HomeNews) {
+        self.homes.news(news);
+        self.carry_out();
+    }
+
+    fn tell(&mut self, event: Event) {
         let world = World {
             registry: &self.registry,
             agreements: &self.agreements,
@@ -95,10 +194,10 @@ impl Engine {
         let mut host = Surroundings {
             sockets: &mut self.sockets,
             mirrors: &self.mirrors,
+            homes: &self.homes,
         };
         let now = self.clock.now();
         self.core.handle_event(event, &world, &mut host, now);
-        self.carry_out();
     }
 
     /// Handles all that the workers have reported.
@@ -140,10 +239,13 @@ impl Engine {
 
     /// When core or registry want a tick.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        match (self.core.poll_timeout(), self.registry.next_event()) {
-            (Some(core), Some(registry)) => Some(core.min(registry)),
-            (core, registry) => core.or(registry),
-        }
+        let journal = self.keeper.as_ref().and_then(Keeper::due);
+        let due = [
+            self.core.poll_timeout(),
+            self.registry.next_event(),
+            journal,
+        ];
+        due.into_iter().flatten().min()
     }
 
     /// Lets core and registry take account of time.
@@ -152,6 +254,7 @@ impl Engine {
             self.event(Event::RegistryChanged);
         }
         self.event(Event::Tick);
+        self.write_journal();
     }
 
     /// The time now.
@@ -221,14 +324,41 @@ impl Engine {
         self.mirrors.embedded().map(Handle::stats)
     }
 
-    /// Ends all calls and stops the workers.
+    /// Ends all calls, or keeps them for the next start, and stops the workers.
     pub(super) fn stop(mut self) {
-        self.event(Event::Shutdown);
-        self.flush();
+        if self.suspending {
+            // What workers have learned by now, and counted.
+            self.worker_events();
+            self.core.journal_all();
+        } else {
+            self.event(Event::Shutdown);
+            self.flush();
+        }
+        if let Some(keeper) = self.keeper.take() {
+            let host = Surroundings {
+                sockets: &mut self.sockets,
+                mirrors: &self.mirrors,
+                homes: &self.homes,
+            };
+            keeper.finish(&mut self.core, &host, &self.mirrors);
+        }
         self.sockets.stop();
     }
 
+    /// Drains the core; then it is told what came of that at once, and is drained again.
     fn carry_out(&mut self) {
+        self.drain();
+        while let Some(event) = self.homes.poll() {
+            self.tell(event);
+            self.drain();
+        }
+        self.sockets.flush();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.notice(&self.core, self.clock.now());
+        }
+    }
+
+    fn drain(&mut self) {
         while let Some(command) = self.core.poll_command() {
             match command {
                 Command::Configure { stream, flow } => self.sockets.configure(stream, &flow),
@@ -258,13 +388,16 @@ impl Engine {
                     self.mirrors.detach(mirror, stream, &mut self.sockets);
                 }
                 Command::MirrorClose { mirror } => self.mirrors.close(mirror, &mut self.sockets),
-                Command::HomeOpen { .. }
-                | Command::HomeUpdate { .. }
-                | Command::HomeClose { .. } => {}
+                Command::HomeOpen {
+                    home,
+                    anchors,
+                    offer,
+                } => self.homes.open(home, anchors, offer),
+                Command::HomeUpdate { home, offer } => self.homes.update(home, offer),
+                Command::HomeClose { home } => self.homes.close(home),
                 Command::Notice(notice) => self.notice(&notice),
             }
         }
-        self.sockets.flush();
     }
 
     fn notice(&mut self, notice: &Notice) {

@@ -17,7 +17,7 @@ use crate::plane::latency::Latencies;
 use crate::session::host::DROP_REASONS;
 use crate::session::reply::{PortUse, Statistics};
 use crate::telemetry::metrics::{
-    Archive, Calls, Latency, Media, Ports, Requests, Snapshot, Worker,
+    Archive, Calls, Journal, Latency, Media, Ports, Requests, Snapshot, Worker,
 };
 
 /// Routes for operators: those that need the token, and those that are open.
@@ -87,6 +87,13 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         requests: Vec::new(),
         loggers: engine.loggers(),
         archive: engine.archive().map(archive),
+        journal: engine.journal().map(|(restored, health)| Journal {
+            behind: health.behind,
+            errors: health.errors,
+            written: health.written,
+            restored: restored.calls,
+            lost: restored.lost,
+        }),
         migrations: engine.registry().open_count() as u64,
     }
 }

@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use tracing::{debug, warn};
 
 use super::contact::Contact;
+use super::journal::Place;
 use super::limited::Limited;
 use super::sockets::Sockets;
 use crate::logger::service::{Handle, MirrorKey};
@@ -26,6 +27,8 @@ pub(super) struct Mirrors {
     open: FxHashMap<MirrorId, Mirror>,
     /// Where each mirrored stream is copied to: a stream can be in mirrors of several primaries.
     copies: FxHashMap<StreamId, Vec<(MirrorId, SocketAddr)>>,
+    /// Mirrors of the process before this one that are not open again yet, with their ports.
+    former: FxHashMap<MirrorId, Mirror>,
     /// Mirrors that no logger took.
     pub(super) refused: u64,
     /// Limits what is logged of loggers without room.
@@ -50,6 +53,8 @@ struct Mirror {
     logger: usize,
     /// Port pairs that no stream uses yet.
     aside: Vec<PortPair>,
+    /// The same for those streams that had them before a restart.
+    kept: FxHashMap<SocketAddr, PortPair>,
     /// Port pairs by the even local port of the streams that share them, with their users.
     pairs: FxHashMap<SocketAddr, (PortPair, u32)>,
     /// The streams, with the key of their pair.
@@ -64,6 +69,7 @@ impl Mirrors {
             loggers,
             open: FxHashMap::default(),
             copies: FxHashMap::default(),
+            former: FxHashMap::default(),
             refused: 0,
             no_room: Limited::default(),
         }
@@ -72,6 +78,9 @@ impl Mirrors {
     /// Opens a mirror at the first logger of the list that has room for all of it, or else for
     /// some of it. What it needs to begin with is set aside.
     pub(super) fn open(&mut self, id: MirrorId, wanted: Room<'_>, info: CallInfo) {
+        if self.open_again(id, wanted, &info) {
+            return;
+        }
         let free = self.free_pairs();
         let found = choose(&self.loggers, &free, wanted).or_else(|| {
             let some = Room { pairs: 1, ..wanted };
@@ -105,10 +114,89 @@ impl Mirrors {
             key,
             logger,
             aside: (0..wanted.pairs).map_while(|_| ports.take()).collect(),
+            kept: FxHashMap::default(),
             pairs: FxHashMap::default(),
             streams: FxHashMap::default(),
         };
         self.open.insert(id, mirror);
+    }
+
+    /// Opens a mirror where it was before a restart; false if it cannot be there any more.
+    fn open_again(&mut self, id: MirrorId, wanted: Room<'_>, info: &CallInfo) -> bool {
+        let Some(mut mirror) = self.former.remove(&id) else {
+            return false;
+        };
+        let logger = &mut self.loggers[mirror.logger];
+        if !wanted.loggers.contains(&logger.name) {
+            mirror.give_all_back(&mut logger.ports);
+            return false;
+        }
+        while mirror.aside.len() + mirror.kept.len() < wanted.pairs {
+            match logger.ports.take() {
+                Some(pair) => mirror.aside.push(pair),
+                None => break,
+            }
+        }
+        logger.contact.open(&mirror.key, info.clone());
+        self.open.insert(id, mirror);
+        true
+    }
+
+    /// Where a mirror goes, for the journal.
+    pub(super) fn place(&self, id: MirrorId) -> Option<Place> {
+        let mirror = self.open.get(&id)?;
+        let used = mirror
+            .pairs
+            .iter()
+            .map(|(at, (pair, _))| (*at, pair.even()));
+        let kept = mirror.kept.iter().map(|(at, pair)| (*at, pair.even()));
+        Some(Place {
+            mirror: id,
+            logger: self.loggers[mirror.logger].name.clone(),
+            aside: mirror.aside.iter().map(|pair| pair.even()).collect(),
+            pairs: used.chain(kept).collect(),
+        })
+    }
+
+    /// Before calls are restored: keeps the ports of their mirrors for them. What is not free is
+    /// left out.
+    pub(super) fn expect(&mut self, places: Vec<Place>) {
+        for place in places {
+            let named = |logger: &Logger| logger.name == place.logger;
+            let Some(logger) = self.loggers.iter().position(named) else {
+                continue;
+            };
+            let ports = &mut self.loggers[logger].ports;
+            let kept = place
+                .pairs
+                .iter()
+                .filter_map(|(at, even)| Some((*at, ports.claim(*even)?)));
+            let kept = kept.collect();
+            let aside = place.aside.iter().filter_map(|even| ports.claim(*even));
+            let mirror = Mirror {
+                key: MirrorKey {
+                    relay: self.instance.clone(),
+                    mirror: place.mirror.0,
+                },
+                logger,
+                aside: aside.collect(),
+                kept,
+                pairs: FxHashMap::default(),
+                streams: FxHashMap::default(),
+            };
+            if let Some(mut twice) = self.former.insert(place.mirror, mirror) {
+                twice.give_all_back(&mut self.loggers[twice.logger].ports);
+            }
+        }
+    }
+
+    /// All calls are restored: ports that were kept for others are free.
+    pub(super) fn settle(&mut self) {
+        let mut former: Vec<(MirrorId, Mirror)> = self.former.drain().collect();
+        former.sort_unstable_by_key(|(id, _)| *id);
+        for (_, mut mirror) in former {
+            mirror.give_all_back(&mut self.loggers[mirror.logger].ports);
+        }
     }
 
     /// Tells the logger what has changed about the call.
@@ -181,11 +269,9 @@ impl Mirrors {
         for stream in streams {
             self.detach(id, stream, sockets);
         }
-        if let Some(mirror) = self.open.remove(&id) {
+        if let Some(mut mirror) = self.open.remove(&id) {
             let logger = &mut self.loggers[mirror.logger];
-            for pair in mirror.aside {
-                logger.ports.give_back(pair);
-            }
+            mirror.give_all_back(&mut logger.ports);
             logger.contact.close(&mirror.key);
         }
     }
@@ -255,6 +341,17 @@ impl Mirrors {
     }
 }
 
+impl Mirror {
+    /// Gives the pairs back that no stream uses.
+    fn give_all_back(&mut self, ports: &mut PortBook) {
+        let mut kept: Vec<PortPair> = self.kept.drain().map(|(_, pair)| pair).collect();
+        kept.sort_unstable_by_key(|pair| pair.even());
+        for pair in self.aside.drain(..).chain(kept) {
+            ports.give_back(pair);
+        }
+    }
+}
+
 /// The first logger in order of preference that has so many pairs among its `free` ones.
 fn choose(loggers: &[Logger], free: &[usize], wanted: Room<'_>) -> Option<usize> {
     wanted.loggers.iter().find_map(|name| {
@@ -274,7 +371,10 @@ fn take_port(
     for _ in 0..PORT_TRIES {
         let pair = match mirror.pairs.get(&pair_at) {
             Some((pair, _)) => *pair,
-            None => mirror.aside.pop().or_else(|| logger.ports.take())?,
+            None => match mirror.kept.remove(&pair_at) {
+                Some(kept) => kept,
+                None => mirror.aside.pop().or_else(|| logger.ports.take())?,
+            },
         };
         let target = logger.ports.target(pair, info)?;
         match logger.contact.attach(&mirror.key, info, target) {
@@ -366,6 +466,40 @@ mod tests {
         assert_eq!(open(&mut mirrors, 3, &both, 2).as_deref(), Some("large"));
         assert_eq!(open(&mut mirrors, 4, &both, 2), None);
         assert_eq!(mirrors.refused, 1);
+    }
+
+    #[test]
+    fn after_a_restart_a_mirror_has_the_ports_that_it_had() {
+        let place = |mirror, logger: &str, aside: &[u16], pairs: &[(&str, u16)]| Place {
+            mirror: MirrorId(mirror),
+            logger: logger.into(),
+            aside: aside.to_vec(),
+            pairs: pairs
+                .iter()
+                .map(|(at, even)| (at.parse().unwrap(), *even))
+                .collect(),
+        };
+        let at = ["127.0.0.1:3000", "127.0.0.1:3002"];
+        let mut mirrors = mirrors();
+        let former = vec![
+            place(7, "large", &[41_000], &[(at[1], 41_004)]),
+            // Its pair is another's already, its logger is gone, it never comes back.
+            place(8, "large", &[41_004], &[(at[0], 41_002)]),
+            place(9, "gone", &[50_000], &[]),
+            place(10, "small", &[40_000], &[]),
+        ];
+        mirrors.expect(former.clone());
+        let both = ["small".to_owned(), "large".to_owned()];
+        // Another call finds no room there meanwhile.
+        assert_eq!(open(&mut mirrors, 1, &both, 1), None);
+        assert_eq!(open(&mut mirrors, 7, &both, 2).as_deref(), Some("large"));
+        assert_eq!(mirrors.place(MirrorId(7)), Some(former[0].clone()));
+        // The agreement names other loggers now.
+        assert_eq!(open(&mut mirrors, 8, &both[..1], 1), None);
+        assert_eq!(mirrors.loggers[1].ports.free_pairs(), 1);
+        mirrors.settle();
+        assert_eq!(open(&mut mirrors, 9, &both, 1).as_deref(), Some("small"));
+        assert_eq!(mirrors.place(MirrorId(9)).unwrap().aside, [40_000]);
     }
 
     #[test]

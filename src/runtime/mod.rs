@@ -5,11 +5,15 @@
 //! [`engine::Engine`] the heart of its control loop.
 
 mod announcer;
+pub mod client;
 mod contact;
 pub mod control;
 pub mod door;
 pub mod engine;
 mod handover;
+mod home_sip;
+mod homes;
+pub mod journal;
 mod limited;
 mod lock;
 pub mod logger;

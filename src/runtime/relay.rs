@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam::channel::Receiver;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use super::announcer::Announcers;
-use super::control::{self, Mailbox};
+use super::control::{self, Mailbox, Message};
 use super::door::Door;
 use super::engine::{Engine, Figures};
 use super::metrics;
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::logger::fault::Faults;
 use crate::logger::service::Recording;
 use crate::plane::latency::Latencies;
+use crate::store::journal::{Journal, Loaded as JournalLoaded};
 use crate::store::registry::Store;
 use crate::sys::clock::Clock;
 
@@ -137,6 +138,16 @@ impl Relay {
         self.mailbox.with_blocking(job).ok()
     }
 
+    /// Stops, and keeps all calls for the next start, if there is a journal; otherwise as
+    /// [`Self::stop`].
+    ///
+    /// # Errors
+    /// What went wrong while it ran or stopped.
+    pub fn suspend(self) -> Result<()> {
+        self.with_engine(Engine::suspend);
+        self.stop()
+    }
+
     /// Ends all calls, closes their recordings, and stops.
     ///
     /// # Errors
@@ -160,6 +171,10 @@ pub fn run_until_signal(config: &Config) -> Result<()> {
         .enable_all()
         .build()?;
     waiting.block_on(super::signals::terminate())?;
+    if config.relay.journal {
+        info!("stopping: calls are kept for the next start");
+        return relay.suspend();
+    }
     info!("stopping: ending calls and closing recordings");
     relay.stop()
 }
@@ -176,12 +191,19 @@ fn control_thread(
     runtime.block_on(async {
         let clock = Clock::start();
         setup::preconditions(config)?;
+        // Before anything else: it tells whether another process has the data directory.
+        let journal = setup::journal(config, clock)?;
         let logger = setup::logger(config, clock, faults)?;
         let (store, loaded) = setup::store(config, clock)?;
-        let mut announcers = Announcers::new(clock);
-        let engine = setup::engine(config, clock, logger.as_ref(), loaded, &mut announcers)?;
+        let announcers = Announcers::new(clock);
+        let (mailbox, messages) = control::mailbox();
+        let homes = setup::homes(config, &mailbox);
+        let instance = setup::instance(journal.as_ref());
+        let world = (loaded, instance);
+        let engine = setup::engine(config, clock, logger.as_ref(), world, homes, &announcers)?;
         let recordings = logger.as_ref().map(|logger| logger.recordings());
-        let outcome = serve(config, clock, engine, store, recordings, stopping, tell).await;
+        let parts = (engine, journal, mailbox, messages);
+        let outcome = serve(config, clock, parts, store, recordings, stopping, tell).await;
         announcers.finish().await;
         if let Some(logger) = logger {
             logger.stop();
@@ -190,20 +212,31 @@ fn control_thread(
     })
 }
 
+/// What the control loop owns.
+type Parts = (
+    Engine,
+    Option<(Journal, JournalLoaded)>,
+    Mailbox,
+    mpsc::Receiver<Message>,
+);
+
 /// Everything is open: serve until told to stop.
 async fn serve(
     config: &Config,
     clock: Clock,
-    engine: Engine,
+    (mut engine, journal, mailbox, messages): Parts,
     store: Store,
     recordings: Option<Receiver<Recording>>,
     stopping: watch::Receiver<bool>,
     tell: &sync_mpsc::Sender<Up>,
 ) -> Result<()> {
-    let (mailbox, messages) = control::mailbox();
     let door = Door::new(mailbox.clone(), Arc::new(store));
     let servers = Servers::bind(config, door.clone(), clock).await?;
     let (ng, http) = (servers.ng(), servers.http());
+    // Requests wait in their sockets until the calls that they are about are there.
+    if let Some((journal, loaded)) = journal {
+        engine.restore(journal, loaded);
+    }
     for address in &http {
         info!(%address, "listening for HTTP");
     }

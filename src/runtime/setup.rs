@@ -3,13 +3,17 @@
 use std::net::UdpSocket;
 
 use anyhow::{Context, Result, anyhow};
+use tracing::warn;
 
-use super::announcer::{Announcers, Target};
+use super::announcer::{Announcers, Door, Target};
 use super::contact::Contact;
+use super::control::Mailbox;
 use super::engine::Engine;
+use super::home_sip;
+use super::homes::{Anchor, Homes, Static, Way};
 use super::mirrors::{Logger as MirrorLogger, Mirrors};
 use super::sockets::Sockets;
-use crate::config::{self, Config, Transport};
+use crate::config::{self, AnchorTransport, Config, Transport};
 use crate::logger::fault::Faults;
 use crate::logger::service::{Options, Service, Settings as LoggerSettings};
 use crate::migration::registry::Registry;
@@ -17,7 +21,8 @@ use crate::mirror::rtp::PortBook;
 use crate::plane::{self, Plane};
 use crate::session::core::{Core, Interface, LocalAddress, Settings as CoreSettings};
 use crate::session::options::Learning;
-use crate::store::registry::{Loaded, Store};
+use crate::store::journal::{Journal, Loaded as JournalLoaded};
+use crate::store::registry::{Loaded, Store, StoreError};
 use crate::sys::clock::Clock;
 use crate::sys::rlimit;
 
@@ -101,13 +106,53 @@ pub(super) fn store(config: &Config, clock: Clock) -> Result<(Store, Loaded)> {
     Store::open(dir, ENDED_MIGRATIONS, clock.now()).context("relay.data_dir")
 }
 
+/// The call journal, if one is kept.
+///
+/// # Errors
+/// It cannot be used, and what to do.
+pub(super) fn journal(config: &Config, clock: Clock) -> Result<Option<(Journal, JournalLoaded)>> {
+    if !config.relay.journal {
+        return Ok(None);
+    }
+    let stamp = clock.now().nanos();
+    let opened = Journal::open(&config.relay.data_dir, &random_instance(), stamp);
+    let (journal, loaded) = opened.map_err(|error| {
+        let newer = matches!(error, StoreError::Newer { .. });
+        let error = anyhow::Error::new(error);
+        match newer {
+            true => error.context(
+                "relay.data_dir: the call journal (move journal.sqlite away to start without the \
+                 calls that are in it)",
+            ),
+            false => error.context("relay.data_dir: the call journal"),
+        }
+    })?;
+    if let Some(aside) = &loaded.moved_aside {
+        warn!(
+            aside = %aside.display(),
+            "the call journal was damaged: it is moved aside, and its calls are lost"
+        );
+    }
+    Ok(Some((journal, loaded)))
+}
+
+/// The identity of this relay in SDP and at loggers: with a journal it stays.
+pub(super) fn instance(journal: Option<&(Journal, JournalLoaded)>) -> String {
+    journal.map_or_else(random_instance, |(_, loaded)| loaded.instance.clone())
+}
+
+fn random_instance() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
 /// The engine, with the registry that the store has kept.
 pub(super) fn engine(
     config: &Config,
     clock: Clock,
     logger: Option<&Service>,
-    loaded: Loaded,
-    announcers: &mut Announcers,
+    (loaded, instance): (Loaded, String),
+    homes: Homes,
+    announcers: &Announcers,
 ) -> Result<Engine> {
     // Without more descriptors calls are refused one by one, with the reason; so this may fail.
     drop(rlimit::raise_nofile(DESCRIPTORS));
@@ -116,7 +161,6 @@ pub(super) fn engine(
         ..plane::Settings::new(clock)
     };
     let plane = Plane::start(&settings).context("cannot start the data plane")?;
-    let instance = format!("{:016x}", rand::random::<u64>());
     let core = Core::new(core_settings(config, instance.clone()));
     let sockets = Sockets::new(plane, None);
     let loggers = mirror_loggers(config, logger, &instance, announcers)?;
@@ -126,10 +170,29 @@ pub(super) fn engine(
         core,
         sockets,
         mirrors,
+        homes,
         registry,
         config.agreements.clone(),
         clock,
     ))
+}
+
+/// The media anchors. Clients of those that are asked tell the control loop what came of it.
+pub(super) fn homes(config: &Config, mailbox: &Mailbox) -> Homes {
+    let mut anchors = Vec::new();
+    for anchor in &config.anchors {
+        let way = match &anchor.transport {
+            AnchorTransport::Static { address, ports } => {
+                Way::Static(Static::new(*address, *ports))
+            }
+            AnchorTransport::Sip { .. } => Way::Sip(home_sip::start(mailbox)),
+        };
+        anchors.push(Anchor {
+            name: anchor.name.clone(),
+            way,
+        });
+    }
+    Homes::new(anchors)
 }
 
 fn registry(config: &Config, loaded: Loaded, clock: Clock) -> Registry {
@@ -147,7 +210,7 @@ fn mirror_loggers(
     config: &Config,
     embedded: Option<&Service>,
     instance: &str,
-    announcers: &mut Announcers,
+    announcers: &Announcers,
 ) -> Result<Vec<MirrorLogger>> {
     let archive = &config.archive;
     let mut loggers = Vec::new();
@@ -167,10 +230,12 @@ fn mirror_loggers(
                     None => Contact::Silent,
                     Some(door) => Contact::There(announcers.start(Target {
                         name: logger.name.clone(),
-                        address: door.address,
-                        token: door.token().map_err(|text| {
-                            anyhow!("logger[{place}].announce_token_file: {text}")
-                        })?,
+                        door: Door {
+                            address: door.address,
+                            token: door.token().map_err(|text| {
+                                anyhow!("logger[{place}].announce_token_file: {text}")
+                            })?,
+                        },
                         relay: instance.to_owned(),
                     })),
                 };

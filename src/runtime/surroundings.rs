@@ -1,17 +1,20 @@
-//! What the session core asks of its surroundings at once, put together from sockets and mirrors.
+//! What the session core asks of its surroundings at once, put together from sockets, mirrors and
+//! home legs.
 
 use std::net::SocketAddr;
 
+use super::homes::Homes;
 use super::mirrors::Mirrors;
 use super::sockets::Sockets;
 use crate::session::host::{BindError, Host, Room, StreamCounters, Taken};
-use crate::session::ids::{MirrorId, StreamId};
+use crate::session::ids::{HomeId, MirrorId, StreamId};
 
 /// The real surroundings of the core.
 #[derive(Debug)]
 pub(super) struct Surroundings<'a> {
     pub(super) sockets: &'a mut Sockets,
     pub(super) mirrors: &'a Mirrors,
+    pub(super) homes: &'a Homes,
 }
 
 impl Host for Surroundings<'_> {
@@ -38,5 +41,9 @@ impl Host for Surroundings<'_> {
 
     fn taken(&self, mirror: MirrorId) -> Option<Taken> {
         self.mirrors.taken(mirror)
+    }
+
+    fn anchor(&self, home: HomeId) -> Option<String> {
+        self.homes.anchor_of(home).map(str::to_owned)
     }
 }

@@ -11,8 +11,8 @@ use super::core::{Core, World};
 use super::exchange::{self, Kind};
 use super::host::Host;
 use super::ids::{StreamId, WorkerIndex};
-use super::party::PartyId;
-use super::reply::{Error, Reply};
+use super::party::{Party, PartyId};
+use super::reply::{CallState, Error, Reply};
 use super::request::{Delete, Exchange};
 use super::sockets::{Opened, Sockets};
 use super::timers::Verdict;
@@ -90,7 +90,7 @@ impl Core {
         host: &dyn Host,
         now: Timestamp,
     ) -> Result<Box<Call>, Error> {
-        if self.stopping || self.calls.len() >= self.settings.max_calls {
+        if self.stopping || self.draining || self.calls.len() >= self.settings.max_calls {
             self.totals.rejected_total += 1;
             return Err(Error::SessionLimit);
         }
@@ -165,34 +165,41 @@ impl Core {
     }
 
     /// Stores a call, with its entries in the indexes.
-    fn put(&mut self, key: Option<usize>, mut call: Box<Call>) {
+    pub(super) fn put(&mut self, key: Option<usize>, mut call: Box<Call>) {
         let (key, former) = match key {
             Some(key) => {
                 let due = call.due;
                 self.timers.remove(&(due, key));
                 let former = std::mem::replace(&mut self.calls[key], call);
-                (key, former.mirrors)
+                (key, Some(former))
             }
             None => {
                 let id = call.id.clone();
                 call.due = Timestamp::default();
+                if call.number == 0 {
+                    self.next_call += 1;
+                    call.number = self.next_call;
+                }
                 let key = self.calls.insert(call);
                 self.ids.insert(id, key);
-                (key, Vec::new())
+                (key, None)
             }
         };
-        for attached in former.iter().flat_map(|mirror| &mirror.attached) {
-            self.mirrored.remove(&attached.stream);
-        }
+        self.journal.touch(key);
         let call = &mut self.calls[key];
-        for attached in call.mirrors.iter().flat_map(|mirror| &mirror.attached) {
-            self.mirrored.insert(attached.stream, key);
+        let former = || former.iter().flat_map(|former| former.streams());
+        if !former().eq(call.streams()) {
+            for stream in former() {
+                self.streams.remove(&stream);
+            }
+            let streams = call.streams().map(|stream| (stream, key));
+            self.streams.extend(streams);
         }
         call.due = timers::due(call, &self.settings);
         self.timers.insert((call.due, key));
     }
 
-    fn close(&mut self, pair: &Opened) {
+    pub(super) fn close(&mut self, pair: &Opened) {
         for stream in [pair.rtp, pair.rtcp] {
             self.queue.push_back(Command::Close { stream });
         }
@@ -275,7 +282,14 @@ impl Core {
         let keys: Vec<usize> = told.map(|(key, _)| key).collect();
         for key in keys {
             let draft = self.calls[key].clone();
+            let (waits, queued) = (self.journal.waits_for(key), self.queue.len());
             self.commit(Some(key), draft, &[], world, host, now);
+            // Records come by the thousand, and most of them change nothing for a call.
+            let decided = |party: &Party| party.decided.as_ref().is_some_and(|d| d.1 == now);
+            let same = queued == self.queue.len() && !self.calls[key].parties.iter().any(decided);
+            if same && !waits {
+                self.journal.spare(key);
+            }
         }
     }
 
@@ -291,14 +305,16 @@ impl Core {
     ) {
         let mut draft = self.calls[key].clone();
         self.count_end(&draft, reason, host, now);
-        let mut explanation = explain::of(&draft, host);
-        explanation.ended = Some(now);
+        let mut explanation = explain::of(&draft, host, now);
+        (explanation.ended, explanation.end) = (Some(now), Some(reason));
+        explanation.state = CallState::Ended;
         let legs: Vec<PartyId> = draft.parties.iter().map(|party| party.id).collect();
         legs.into_iter().for_each(|leg| draft.remove_party(leg));
         self.commit(Some(key), draft, &[], world, host, now);
         let call = self.calls.remove(key);
         self.timers.remove(&(call.due, key));
         self.ids.remove(&call.id);
+        self.journal.forget(key, &call);
         if self.settings.ended_kept > 0 {
             if self.ended.len() >= self.settings.ended_kept {
                 self.ended.pop_front();

@@ -187,7 +187,8 @@ pub struct HomeLimits {
 }
 
 /// What is done with packets from an unexpected source (NG reference 13.2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SourcePolicy {
     /// Dropped and counted.
     #[default]
@@ -213,7 +214,8 @@ pub enum Notice {
 }
 
 /// Why a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum EndReason {
     /// Signalling said so.
     Deleted,

@@ -11,7 +11,8 @@ use super::call::Call;
 use super::command::{Command, EndReason, HomeRemote};
 use super::exchange::Kind;
 use super::host::Host;
-use super::ids::{CallId, HomeId, StreamId};
+use super::ids::{CallId, HomeId, MirrorId, StreamId};
+use super::journal::Dirty;
 use super::options::Learning;
 use super::ports::Ports;
 use super::reply::{Error, Explanation, Reply, Statistics};
@@ -111,6 +112,12 @@ pub enum Event {
     },
     /// Records or agreements have changed: decide anew for calls that name these parties.
     RegistryChanged,
+    /// Agreements or loggers have changed: decide anew for all calls.
+    Reconfigured {
+        /// Mirrors whose logger is gone, or is to be reached elsewhere: they begin anew at the
+        /// first logger that takes them.
+        lost: Vec<MirrorId>,
+    },
     /// The time asked for by `poll_timeout` has come (or any other moment: it is harmless).
     Tick,
     /// The relay stops: end all calls.
@@ -127,15 +134,20 @@ pub struct Core {
     pub(super) ids: HashMap<CallId, usize>,
     /// When to look at which call; one entry each.
     pub(super) timers: BTreeSet<(Timestamp, usize)>,
-    /// Calls of the streams that are being mirrored.
-    pub(super) mirrored: FxHashMap<StreamId, usize>,
+    /// Calls of all streams.
+    pub(super) streams: FxHashMap<StreamId, usize>,
+    /// What the journal has to be told.
+    pub(super) journal: Dirty,
     pub(super) queue: VecDeque<Command>,
     /// Calls that have ended, the latest last.
     pub(super) ended: VecDeque<Box<Explanation>>,
     pub(super) totals: Statistics,
     pub(super) next_stream: u64,
     pub(super) next_mirror: u64,
+    pub(super) next_call: u64,
     pub(super) stopping: bool,
+    /// New calls are refused, and those that are up go on.
+    pub(super) draining: bool,
 }
 
 impl Core {
@@ -147,13 +159,16 @@ impl Core {
             calls: Slab::new(),
             ids: HashMap::new(),
             timers: BTreeSet::new(),
-            mirrored: FxHashMap::default(),
+            streams: FxHashMap::default(),
+            journal: Dirty::default(),
             queue: VecDeque::new(),
             ended: VecDeque::new(),
             totals: Statistics::default(),
             next_stream: 0,
             next_mirror: 0,
+            next_call: 0,
             stopping: false,
+            draining: false,
         }
     }
 
@@ -190,6 +205,9 @@ impl Core {
                     .map(|(_, call)| call.id.clone());
                 Ok(Reply::Calls(ids.collect()))
             }
+            Request::Page { after, limit } => {
+                Ok(Reply::Page(Box::new(self.page(after, limit, host, now))))
+            }
             Request::Statistics => Ok(Reply::Statistics(Box::new(self.statistics()))),
             Request::Context { call_id, context } => {
                 let key = self.ids.get(&call_id).copied().ok_or(Error::UnknownCall)?;
@@ -199,7 +217,7 @@ impl Core {
                 Ok(Reply::Ok)
             }
             Request::Explain { call_id } => match self.call(&call_id) {
-                Some(call) => Ok(Reply::Explained(Box::new(explain::of(call, host)))),
+                Some(call) => Ok(Reply::Explained(Box::new(explain::of(call, host, now)))),
                 None => {
                     let ended = self
                         .ended
@@ -223,9 +241,10 @@ impl Core {
     ) {
         match event {
             Event::Learned { stream, address } => {
-                let Some(&key) = self.mirrored.get(&stream) else {
+                let Some(&key) = self.streams.get(&stream) else {
                     return;
                 };
+                self.journal.touch(key);
                 for mirror in &mut self.calls[key].mirrors {
                     mirror.learned(stream, address, &mut self.queue);
                 }
@@ -235,6 +254,10 @@ impl Core {
             | Event::HomeLost { .. }
             | Event::HomeBack { .. } => {}
             Event::RegistryChanged => self.decide_anew(world, host, now),
+            Event::Reconfigured { lost } => {
+                self.lose(&lost, host);
+                self.decide_anew(world, host, now);
+            }
             Event::Tick => self.tick(world, host, now),
             Event::Shutdown => {
                 self.stopping = true;

@@ -1,27 +1,38 @@
 //! Why a call is, or is not, mirrored (design section 2, promise 5).
 
 use super::call::Call;
+use super::command::Flow;
 use super::flows;
 use super::host::Host;
+use super::ids::StreamId;
 use super::media::PortSet;
+use super::operate;
 use super::party::Party;
 use super::reply::{Explanation, LegExplanation, MirrorExplanation, MirrorStream};
 use super::scope::{Attached, Mirror};
+use super::timers;
 use crate::migration::decision::{Decision, Outcome};
+use crate::wire::time::Timestamp;
 
 /// All that explains a call, as of now.
-pub(super) fn of(call: &Call, host: &dyn Host) -> Explanation {
+pub(super) fn of(call: &Call, host: &dyn Host, now: Timestamp) -> Explanation {
+    let flows = flows::of(call);
+    let legs = call.parties.iter().map(|party| leg(party, &flows, host));
     Explanation {
         call_id: call.id.clone(),
         created: call.created,
+        answered: call.answered,
         ended: None,
+        end: None,
+        state: operate::state(call),
+        one_way: timers::is_one_way(call, host, now),
         context: call.context.clone(),
-        legs: call.parties.iter().map(|party| leg(party, host)).collect(),
+        legs: legs.collect(),
         mirrors: call.mirrors.iter().map(|m| mirror(m, host)).collect(),
     }
 }
 
-fn leg(party: &Party, host: &dyn Host) -> LegExplanation {
+fn leg(party: &Party, flows: &[(StreamId, Flow)], host: &dyn Host) -> LegExplanation {
     let (decision, decided) = match &party.decided {
         Some(decided) => (**decided).clone(),
         None => {
@@ -33,9 +44,19 @@ fn leg(party: &Party, host: &dyn Host) -> LegExplanation {
         }
     };
     let mut traffic = party.closed.as_deref().cloned().unwrap_or_default();
+    let (mut packets_out, mut lost, mut last_packet) = (0, 0, None);
     for media in &party.medias {
         for (half, stream) in media.sets.iter().flat_map(PortSet::halves) {
-            traffic.add(flows::kind(media, half), &host.counters(stream));
+            let counters = host.counters(stream);
+            traffic.add(flows::kind(media, half), &counters);
+            lost += counters.lost;
+            last_packet = last_packet.max(counters.last_packet);
+            let to_it = flows
+                .iter()
+                .filter(|(_, flow)| flow.forward == Some(stream));
+            packets_out += to_it
+                .map(|(from, _)| host.counters(*from).forwarded)
+                .sum::<u64>();
         }
     }
     let drops = traffic.drops().filter(|(_, count)| *count > 0);
@@ -48,6 +69,9 @@ fn leg(party: &Party, host: &dyn Host) -> LegExplanation {
         drops: drops
             .map(|(name, count)| (name.to_owned(), count))
             .collect(),
+        packets_out,
+        lost,
+        last_packet,
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn flow(
         forward_rtcp,
         blocked: false,
         clock_rate: declared.or_else(other).map_or(8000, |d| d.clock_rate),
-        known: None,
+        known: set.known(half),
         route: Route::Direct,
         keep: None,
     }

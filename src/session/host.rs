@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
-use super::ids::{MirrorId, StreamId};
+use super::ids::{HomeId, MirrorId, StreamId};
 use crate::wire::block::StreamKind;
 use crate::wire::time::Timestamp;
 
@@ -31,6 +31,12 @@ pub trait Host {
 
     /// What has become of a mirror that was opened; `None` if no logger took it.
     fn taken(&self, mirror: MirrorId) -> Option<Taken>;
+
+    /// Name of the anchor that has, or is asked to take, a home leg; `None` if none is.
+    fn anchor(&self, home: HomeId) -> Option<String> {
+        let _ = home;
+        None
+    }
 }
 
 /// What a mirror needs at a logger.
@@ -109,7 +115,7 @@ impl StreamCounters {
 }
 
 /// Sums over streams: what was taken and what was dropped.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// RTP, and datagrams of media that are not RTP.
     pub rtp: Sum,
@@ -118,13 +124,14 @@ pub struct Traffic {
 }
 
 /// Sums over streams of one kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sum {
     /// Datagrams taken.
     pub packets: u64,
     /// Their octets (UDP payload).
     pub octets: u64,
     /// Datagrams dropped, by reason, in the order of [`DROP_REASONS`].
+    #[serde(deserialize_with = "drops")]
     pub drops: [u64; DROP_REASONS.len()],
 }
 
@@ -141,7 +148,7 @@ impl Traffic {
             counters.octets,
             &counters.drops,
         );
-        self.rtcp.packets += rtcp_packets;
+        self.rtcp.packets = self.rtcp.packets.saturating_add(rtcp_packets);
     }
 
     /// Adds the sums over other streams.
@@ -153,7 +160,7 @@ impl Traffic {
 
     /// Datagrams taken.
     pub const fn packets(&self) -> u64 {
-        self.rtp.packets + self.rtcp.packets
+        self.rtp.packets.saturating_add(self.rtcp.packets)
     }
 
     /// Datagrams dropped, with the reason, in the order of [`DROP_REASONS`].
@@ -172,12 +179,24 @@ impl Sum {
     }
 
     fn add(&mut self, packets: u64, octets: u64, drops: &[u64; DROP_REASONS.len()]) {
-        self.packets += packets;
-        self.octets += octets;
+        self.packets = self.packets.saturating_add(packets);
+        self.octets = self.octets.saturating_add(octets);
         for (sum, more) in self.drops.iter_mut().zip(drops) {
-            *sum += more;
+            *sum = sum.saturating_add(*more);
         }
     }
+}
+
+/// Drops as an earlier version counted them: reasons that came later are at the end.
+fn drops<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<[u64; DROP_REASONS.len()], D::Error> {
+    let counted = Vec::<u64>::deserialize(deserializer)?;
+    let mut drops = [0; DROP_REASONS.len()];
+    for (place, count) in drops.iter_mut().zip(counted) {
+        *place = count;
+    }
+    Ok(drops)
 }
 
 /// Names of the reasons for which a datagram is dropped, in the order of the counters.

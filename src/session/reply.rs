@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::command::EndReason;
 use super::host::{StreamCounters, Traffic};
 use super::ids::{CallId, MirrorId, StreamId};
 use crate::migration::context::CallContext;
@@ -23,6 +24,8 @@ pub enum Reply {
     Call(Box<CallView>),
     /// To a list.
     Calls(Vec<CallId>),
+    /// To a page.
+    Page(Box<CallPage>),
     /// To statistics.
     Statistics(Box<Statistics>),
     /// To a context update.
@@ -82,6 +85,68 @@ pub struct CallView {
     pub parties: Vec<PartyView>,
     /// Whether a logger has any leg's mirror.
     pub mirrored: bool,
+}
+
+/// Some of all calls. A call that lives while one page after the other is asked for is on exactly
+/// one of them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CallPage {
+    /// The calls.
+    pub calls: Vec<CallSummary>,
+    /// What to ask the next page with; `None`: this is the last one.
+    pub next: Option<u64>,
+}
+
+/// A call in one line.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CallSummary {
+    /// The call.
+    pub call_id: CallId,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was first answered.
+    pub answered: Option<Timestamp>,
+    /// How far it is.
+    pub state: CallState,
+    /// Media comes from one leg only, and should come from both.
+    pub one_way: bool,
+    /// What signalling has told.
+    pub context: CallContext,
+    /// Its legs.
+    pub legs: usize,
+    /// Packets taken from the calling leg.
+    pub packets_calling: u64,
+    /// Packets taken from all other legs.
+    pub packets_called: u64,
+    /// Packets dropped, of all legs and for all reasons.
+    pub dropped: u64,
+    /// Its mirrors.
+    pub mirrors: Vec<MirrorSummary>,
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallState {
+    /// Offered, not answered.
+    Early,
+    /// Answered.
+    Answered,
+    /// Answered, and on hold.
+    Held,
+    /// Deleted by signalling; it ends when the delay is over.
+    Ending,
+    /// It has ended.
+    Ended,
+}
+
+/// A mirror in one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MirrorSummary {
+    /// The primary system that it is for.
+    pub primary_system: String,
+    /// The logger that takes it; `None` if none does.
+    pub logger: Option<String>,
 }
 
 /// One leg.
@@ -206,8 +271,16 @@ pub struct Explanation {
     pub call_id: CallId,
     /// When it was made.
     pub created: Timestamp,
+    /// When it was first answered.
+    pub answered: Option<Timestamp>,
     /// When it ended, if it has.
     pub ended: Option<Timestamp>,
+    /// Why it ended, if it has.
+    pub end: Option<EndReason>,
+    /// How far it is.
+    pub state: CallState,
+    /// Media comes from one leg only, and should come from both.
+    pub one_way: bool,
     /// What signalling has told.
     pub context: CallContext,
     /// One entry a leg.
@@ -231,6 +304,13 @@ pub struct LegExplanation {
     pub packets: u64,
     /// Packets dropped, by reason; only reasons that occurred.
     pub drops: Vec<(String, u64)>,
+    /// Packets sent to it out of the sockets that are open now.
+    pub packets_out: u64,
+    /// RTP packets missing by sequence number among those that came in on the sockets that are
+    /// open now (RFC 3550 A.3); negative if some came twice.
+    pub lost: i64,
+    /// When a packet was taken last.
+    pub last_packet: Option<Timestamp>,
 }
 
 /// The state of one mirror.
@@ -251,7 +331,7 @@ pub struct MirrorExplanation {
 }
 
 /// Copies of packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Copies {
     /// Packets copied.
     pub packets: u64,

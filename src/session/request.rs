@@ -22,6 +22,13 @@ pub enum Request {
         /// At most so many; checked to be 0 or more by the hook.
         limit: usize,
     },
+    /// Summaries of calls, a page at a time.
+    Page {
+        /// What the page before gave as `next`; `None`: the first page.
+        after: Option<u64>,
+        /// At most so many; the hook bounds it, since reading counters takes time.
+        limit: usize,
+    },
     /// Daemon-wide counters: NG `statistics`.
     Statistics,
     /// More is known about a call: what it leaves out stays as it is.

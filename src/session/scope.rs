@@ -27,6 +27,10 @@ use crate::wire::block::{
 };
 use crate::wire::time::Timestamp;
 
+mod former;
+
+pub(super) use former::{Former, resume};
+
 /// A mirror as its logger has been told.
 #[derive(Clone, Debug)]
 pub(super) struct Mirror {
@@ -37,6 +41,8 @@ pub(super) struct Mirror {
     pub(super) attached: Vec<Attached>,
     /// Copied of streams that have been detached.
     pub(super) detached: Copies,
+    /// Its logger is gone: another mirror takes its place.
+    pub(super) lost: bool,
 }
 
 /// A stream that is being copied.
@@ -311,7 +317,7 @@ pub(super) fn detach(
     queue: &mut VecDeque<Command>,
 ) {
     for mirror in &mut call.mirrors {
-        let stays = wanted.iter().find(|wanted| mirror.is(wanted));
+        let stays = wanted.iter().find(|wanted| mirror.is(wanted, host));
         let id = mirror.id;
         let detached = &mut mirror.detached;
         mirror.attached.retain(|attached| {
@@ -337,14 +343,15 @@ pub(super) fn attach(
     queue: &mut VecDeque<Command>,
 ) {
     call.mirrors.retain(|mirror| {
-        let keep = wanted.iter().any(|wanted| mirror.is(wanted));
+        let keep = wanted.iter().any(|wanted| mirror.is(wanted, host));
         if !keep {
             queue.push_back(Command::MirrorClose { mirror: mirror.id });
         }
         keep
     });
     for wanted in wanted {
-        let known = call.mirrors.iter().position(|mirror| mirror.is(&wanted));
+        let mut mirrors = call.mirrors.iter();
+        let known = mirrors.position(|mirror| mirror.is(&wanted, host));
         let index = known.unwrap_or_else(|| {
             *next_mirror += 1;
             call.mirrors.push(Mirror {
@@ -354,17 +361,19 @@ pub(super) fn attach(
                 info: wanted.info.clone(),
                 attached: Vec::new(),
                 detached: Copies::default(),
+                lost: false,
             });
             queue.push_back(Command::MirrorOpen {
                 mirror: MirrorId(*next_mirror),
                 call: call.id.clone(),
-                loggers: wanted.loggers,
+                loggers: wanted.loggers.clone(),
                 pairs: wanted.pairs,
                 info: wanted.info.clone(),
             });
             call.mirrors.len() - 1
         });
         let mirror = &mut call.mirrors[index];
+        mirror.loggers = wanted.loggers;
         if mirror.info != wanted.info {
             mirror.info = wanted.info;
             queue.push_back(Command::MirrorUpdate {
@@ -379,9 +388,17 @@ pub(super) fn attach(
 }
 
 impl Mirror {
-    /// Whether this is the one that is wanted. With other loggers it is another mirror.
-    fn is(&self, wanted: &Wanted) -> bool {
-        self.primary == wanted.primary && self.loggers == wanted.loggers
+    /// Whether this is the one that is wanted. It stays with the logger that has it for as long as
+    /// that is among those wanted: a recording is not torn apart because a list got longer.
+    fn is(&self, wanted: &Wanted, host: &dyn Host) -> bool {
+        if self.lost || self.primary != wanted.primary {
+            return false;
+        }
+        let listed = || {
+            let taken = host.taken(self.id);
+            taken.is_some_and(|taken| wanted.loggers.contains(&taken.logger))
+        };
+        self.loggers == wanted.loggers || listed()
     }
 
     fn attach(

@@ -74,7 +74,7 @@ pub(super) fn judge(
 }
 
 /// How long an answered call may be silent.
-fn patience(call: &Call, settings: &Settings) -> (Duration, EndReason) {
+pub(super) fn patience(call: &Call, settings: &Settings) -> (Duration, EndReason) {
     match is_held(call) {
         true => (settings.silent_timeout, EndReason::SilentTimeout),
         false => (settings.media_timeout, EndReason::MediaTimeout),
@@ -83,7 +83,7 @@ fn patience(call: &Call, settings: &Settings) -> (Duration, EndReason) {
 
 /// On hold or muted: no RTP media of the call is stated to flow both ways. Floor control and the
 /// like does not count, since it states no direction; a call with nothing else is not on hold.
-fn is_held(call: &Call) -> bool {
+pub(super) fn is_held(call: &Call) -> bool {
     let mut any = false;
     for (party, index, media, set) in call.sets() {
         if !media.is_rtp() || set.retired.is_some() {
@@ -124,12 +124,26 @@ pub(super) fn one_way(call: &mut Call, host: &dyn Host, now: Timestamp) -> bool 
     speaking == 1 && !takes_turns(call)
 }
 
+/// Whether media flows one way only as of now, and should not: some time after the answer, not on
+/// hold, and not push to talk.
+pub(super) fn is_one_way(call: &Call, host: &dyn Host, now: Timestamp) -> bool {
+    let talking = |at: Timestamp| now.since(at) >= ONE_WAY_CHECK;
+    call.answered.is_some_and(talking)
+        && !is_held(call)
+        && !takes_turns(call)
+        && speakers(call, host) == 1
+}
+
 /// How many legs media has come from.
 pub(super) fn speakers(call: &Call, host: &dyn Host) -> usize {
     let spoke = |party: &&super::party::Party| {
+        // A socket that is closed has counted too, in this process or in an earlier one.
+        let before = party.closed.as_ref();
         let sets = party.medias.iter().flat_map(|media| &media.sets);
-        sets.flat_map(|set| [set.rtp, set.rtcp])
-            .any(|stream| host.counters(stream).packets > 0)
+        before.is_some_and(|closed| closed.packets() > 0)
+            || sets
+                .flat_map(|set| [set.rtp, set.rtcp])
+                .any(|stream| host.counters(stream).packets > 0)
     };
     call.parties.iter().filter(spoke).count()
 }

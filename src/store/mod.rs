@@ -4,5 +4,6 @@
 //! committed together. Nothing here is on the way of a packet or of an SDP answer.
 
 pub mod index;
+pub mod journal;
 pub mod registry;
 mod sqlite;

@@ -33,8 +33,25 @@ pub struct Snapshot {
     pub loggers: Vec<Logger>,
     /// The embedded logger, if there is one.
     pub archive: Option<Archive>,
+    /// The call journal, if there is one.
+    pub journal: Option<Journal>,
     /// Migration records that have not ended.
     pub migrations: u64,
+}
+
+/// Figures of the call journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// Calls whose latest state could not be written yet.
+    pub behind: u64,
+    /// Attempts to write that failed.
+    pub errors: u64,
+    /// Rows written and taken away.
+    pub written: u64,
+    /// Calls of an earlier process that go on.
+    pub restored: u64,
+    /// Calls of an earlier process that do not.
+    pub lost: u64,
 }
 
 /// Counts of calls.
@@ -353,6 +370,39 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    fn journal(&self, w: &mut Writer<'_>) -> fmt::Result {
+        let Some(journal) = self.journal else {
+            return Ok(());
+        };
+        w.gauge(
+            "journal_behind",
+            "Calls whose latest state could not be written to the journal yet",
+            journal.behind,
+        )?;
+        w.counter(
+            "journal_errors",
+            "Attempts to write the call journal that failed",
+            journal.errors,
+        )?;
+        w.counter(
+            "journal_rows",
+            "Rows of the call journal written or taken away",
+            journal.written,
+        )?;
+        w.counter(
+            "calls_restored",
+            "Calls of an earlier process that go on",
+            journal.restored,
+        )?;
+        w.counter(
+            "calls_not_restored",
+            "Calls of an earlier process that do not go on",
+            journal.lost,
+        )
+    }
+}
+
 impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut writer = Writer::new(encoder);
@@ -363,6 +413,7 @@ impl Collector for Snapshot {
         self.requests(&mut writer)?;
         self.loggers(&mut writer)?;
         self.archive(&mut writer)?;
+        self.journal(&mut writer)?;
         writer.gauge(
             "migrations",
             "Migration records that have not ended",

@@ -11,4 +11,5 @@ mod media;
 mod messages;
 mod mirrors;
 mod ports;
+mod restart;
 mod simulation;

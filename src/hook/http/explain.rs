@@ -10,8 +10,12 @@ pub(super) fn explanation(explanation: &Explanation) -> Value {
     json!({
         "call_id": explanation.call_id,
         "summary": summary(explanation),
+        "state": explanation.state,
+        "one_way": explanation.one_way,
         "created": explanation.created.to_string(),
+        "answered": explanation.answered.map(|answered| answered.to_string()),
         "ended": explanation.ended.map(|ended| ended.to_string()),
+        "end": explanation.end,
         "context": explanation.context,
         "legs": explanation.legs.iter().map(leg).collect::<Vec<Value>>(),
         "mirrors": explanation.mirrors.iter().map(mirror).collect::<Vec<Value>>(),
@@ -83,6 +87,9 @@ fn leg(leg: &LegExplanation) -> Value {
         "decided": leg.decided.to_string(),
         "decision": leg.decision,
         "packets": leg.packets,
+        "packets_out": leg.packets_out,
+        "lost": leg.lost,
+        "last_packet": leg.last_packet.map(|at| at.to_string()),
         "drops": drops,
     })
 }

@@ -13,6 +13,7 @@ use super::problem::Problem;
 use crate::hook::Control;
 use crate::migration::record::{Record, RecordId, Trigger};
 use crate::migration::registry::{NewRecord, RecordFilter, RecordUpdate};
+use crate::migration::telling::Told;
 
 /// A record as JSON shows it: times in RFC 3339.
 #[derive(Debug, Serialize)]
@@ -27,10 +28,16 @@ struct RecordView {
     profile_index: Option<u32>,
     since: String,
     until: Option<String>,
+    /// Whether the primary knows: pending, accepted, refused or unreachable; null where it is not
+    /// told.
+    told: Option<&'static str>,
+    /// Why it refuses, or cannot be reached.
+    told_reason: Option<String>,
 }
 
-impl From<Record> for RecordView {
-    fn from(record: Record) -> Self {
+impl RecordView {
+    fn new(control: &impl Control, record: Record) -> Self {
+        let told = control.told(&record);
         let aliases = record.functional_aliases.into_iter();
         Self {
             id: record.id.0,
@@ -43,6 +50,8 @@ impl From<Record> for RecordView {
             profile_index: record.profile_index,
             since: record.since.to_string(),
             until: record.until.map(|until| until.to_string()),
+            told: told.as_ref().map(Told::as_str),
+            told_reason: told.as_ref().and_then(Told::reason).map(str::to_owned),
         }
     }
 }
@@ -66,7 +75,7 @@ pub(super) async fn add<C: Control>(
     Ok((
         StatusCode::CREATED,
         location,
-        Json(RecordView::from(record)),
+        Json(RecordView::new(&control, record)),
     ))
 }
 
@@ -94,7 +103,10 @@ pub(super) async fn list<C: Control>(
     let last = records.last().map(|record| record.id.0);
     Ok(Json(Page {
         next: last.filter(|_| records.len() >= limit),
-        migrations: records.into_iter().map(RecordView::from).collect(),
+        migrations: records
+            .into_iter()
+            .map(|record| RecordView::new(&control, record))
+            .collect(),
     }))
 }
 
@@ -113,7 +125,7 @@ pub(super) async fn show<C: Control>(
     let records = control.migrations(filter).await?;
     let record = records.into_iter().find(|record| record.id == id);
     let record = record.ok_or_else(unknown)?;
-    Ok(Json(RecordView::from(record)))
+    Ok(Json(RecordView::new(&control, record)))
 }
 
 /// `PATCH /v1/migrations/{id}`.
@@ -125,7 +137,7 @@ pub(super) async fn update<C: Control>(
     let id = number(&id)?;
     let update = record_update(Fields::of_body(request).await?.refuse_nulls())?;
     let record = control.update_migration(id, update).await?;
-    Ok(Json(RecordView::from(record)))
+    Ok(Json(RecordView::new(&control, record)))
 }
 
 /// `DELETE /v1/migrations/{id}`: ends it, and gives it as it is then.
@@ -134,7 +146,7 @@ pub(super) async fn end<C: Control>(
     Segment(id): Segment,
 ) -> Result<impl IntoResponse, Problem> {
     let record = control.end_migration(number(&id)?).await?;
-    Ok(Json(RecordView::from(record)))
+    Ok(Json(RecordView::new(&control, record)))
 }
 
 fn new_record(mut fields: Fields) -> Result<NewRecord, Problem> {

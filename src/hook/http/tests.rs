@@ -291,7 +291,27 @@ async fn paths_and_methods_that_do_not_exist_are_problems_too() {
 async fn calls_are_shown_and_explained() {
     let fake = Fake::default();
     let listed = call(&fake, Method::GET, "/v1/calls?limit=5", None).await;
-    assert_eq!(listed.body, json!({ "calls": ["c/1"] }));
+    assert_eq!(listed.body["next"], 7);
+    let first = &listed.body["calls"][0];
+    assert_eq!(
+        (&first["call_id"], &first["state"]),
+        (&json!("c/1"), &json!("early"))
+    );
+    assert_eq!(
+        first["packets"],
+        json!({ "from_calling": 12, "from_called": 0 })
+    );
+    assert_eq!(first["mirrors"][0]["logger"], "hq");
+    let last = call(&fake, Method::GET, "/v1/calls?after=7&limit=0", None).await;
+    assert_eq!(last.body, json!({ "calls": [], "next": null }));
+    let bad = call(
+        &fake,
+        Method::GET,
+        "/v1/calls?after=-1&limit=501&all=1",
+        None,
+    )
+    .await;
+    assert_eq!(fields(&bad), ["limit", "after", "all"]);
     let shown = call(&fake, Method::GET, "/v1/calls/c%2F1", None).await.body;
     assert_eq!(shown["created"], "2026-01-01T00:00:00.000Z");
     let stream = &shown["parties"][0]["medias"][0]["streams"][0];

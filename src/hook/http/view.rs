@@ -3,7 +3,35 @@
 use serde_json::{Map, Value, json};
 
 use crate::session::host::{DROP_REASONS, StreamCounters, Sum};
-use crate::session::reply::{CallView, MediaView, PartyView, StreamView};
+use crate::session::reply::{CallPage, CallSummary, CallView, MediaView, PartyView, StreamView};
+
+/// A page of calls.
+pub(super) fn page(page: &CallPage) -> Value {
+    json!({
+        "calls": page.calls.iter().map(summary).collect::<Vec<Value>>(),
+        "next": page.next,
+    })
+}
+
+fn summary(call: &CallSummary) -> Value {
+    let context = &call.context;
+    json!({
+        "call_id": call.call_id,
+        "created": call.created.to_string(),
+        "answered": call.answered.map(|at| at.to_string()),
+        "state": call.state,
+        "one_way": call.one_way,
+        "service": context.service,
+        "calling_id": context.calling_id,
+        "called_id": context.called_id,
+        "group_id": context.group_id,
+        "emergency": context.emergency,
+        "legs": call.legs,
+        "packets": { "from_calling": call.packets_calling, "from_called": call.packets_called },
+        "dropped": call.dropped,
+        "mirrors": call.mirrors,
+    })
+}
 
 pub(super) fn call(call: &CallView) -> Value {
     json!({

@@ -104,7 +104,7 @@ fn good<'a>(reply: &'a Reply, surroundings: &Surroundings<'_>, cut: u32) -> Dict
             let statistics = statistics::statistics(figures, counters, uptime, cut);
             Dict::new().with("statistics", statistics)
         }
-        Reply::Ok | Reply::Explained(_) => Dict::new(),
+        Reply::Ok | Reply::Explained(_) | Reply::Page(_) => Dict::new(),
     };
     dict.with_some("warning", shape.warning)
         .with("result", "ok")

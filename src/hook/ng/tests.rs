@@ -54,9 +54,10 @@ impl Control for Script {
             Request::Delete(delete) if delete.fatal => Err(Error::NothingToDelete),
             Request::Delete(_) => Ok(Reply::Deleted(None)),
             Request::List { limit } => Ok(Reply::Calls(vec![CallId::from("c"); limit])),
-            Request::Statistics | Request::Context { .. } | Request::Explain { .. } => {
-                Err(Error::Busy)
-            }
+            Request::Statistics
+            | Request::Page { .. }
+            | Request::Context { .. }
+            | Request::Explain { .. } => Err(Error::Busy),
         }
     }
 

@@ -1,6 +1,7 @@
 use std::net::SocketAddr;
 
 use super::super::flow::{Learn, Route, Source};
+use super::super::learn::Verdict;
 use super::*;
 use crate::wire::time::Timestamp;
 
@@ -54,6 +55,47 @@ fn what_was_learned_survives_a_change_without_a_window() {
     slot.configure(&flow(A, 1));
     assert_eq!(slot.peer, address(NAT));
     assert_eq!(slot.counters.snapshot().learned, NAT.parse().ok());
+}
+
+#[test]
+fn a_known_peer_is_settled_from_the_first_packet_on() {
+    let known = Flow {
+        known: NAT.parse().ok(),
+        ..flow(A, 3)
+    };
+    let mut open = slot(&known);
+    assert_eq!(open.peer, address(NAT));
+    assert_eq!(open.counters.snapshot().learned, NAT.parse().ok());
+    let (declared, peer) = (open.declared, open.peer);
+    let now = Timestamp::from_secs(9);
+    // The declared address would have won while something was to be learned.
+    for (from, taken) in [
+        (A, Verdict::Stranger),
+        (NAT, Verdict::Take),
+        (B, Verdict::Stranger),
+    ] {
+        let verdict = open
+            .learner
+            .judge(open.rules, &declared, &peer, &address(from), now);
+        assert_eq!(verdict, taken, "{from}");
+    }
+    // It survives what is told about the flow afterwards, and a new window opens learning anew.
+    open.configure(&known);
+    assert_eq!(open.peer, address(NAT));
+    assert!(open.learner.is_confirmed());
+    open.configure(&Flow { window: 4, ..known });
+    assert!(!open.learner.is_confirmed());
+}
+
+#[test]
+fn a_peer_is_not_known_where_nothing_is_learned() {
+    let open = slot(&Flow {
+        learn: Learn::Off,
+        known: NAT.parse().ok(),
+        ..flow(A, 1)
+    });
+    assert_eq!(open.peer, address(A));
+    assert_eq!(open.counters.snapshot().learned, None);
 }
 
 #[test]

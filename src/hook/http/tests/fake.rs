@@ -13,8 +13,8 @@ use crate::migration::registry::{NewRecord, RecordFilter, RecordUpdate, Registry
 use crate::session::host::StreamCounters;
 use crate::session::ids::{CallId, MirrorId, StreamId};
 use crate::session::reply::{
-    CallView, Error, Explanation, LegExplanation, MediaView, MirrorExplanation, MirrorStream,
-    PartyView, Reply, StreamView,
+    CallPage, CallState, CallSummary, CallView, Error, Explanation, LegExplanation, MediaView,
+    MirrorExplanation, MirrorStream, MirrorSummary, PartyView, Reply, StreamView,
 };
 use crate::session::request::Request as CoreRequest;
 use crate::wire::block::{MediaKind, StreamKind};
@@ -58,6 +58,11 @@ impl Control for Fake {
                 let all = vec![CallId::from("c/1")];
                 Ok(Reply::Calls(all.into_iter().take(limit).collect()))
             }
+            CoreRequest::Page { after: None, limit } => Ok(Reply::Page(Box::new(CallPage {
+                calls: (0..limit.min(1)).map(|_| summary()).collect(),
+                next: Some(7),
+            }))),
+            CoreRequest::Page { .. } => Ok(Reply::Page(Box::default())),
             CoreRequest::Query(query) if known(&query.call_id) => {
                 Ok(Reply::Call(Box::new(call_view())))
             }
@@ -158,6 +163,25 @@ fn call_view() -> CallView {
     }
 }
 
+fn summary() -> CallSummary {
+    CallSummary {
+        call_id: CallId::from("c/1"),
+        created: now(),
+        answered: None,
+        state: CallState::Early,
+        one_way: false,
+        context: crate::migration::context::CallContext::default(),
+        legs: 2,
+        packets_calling: 12,
+        packets_called: 0,
+        dropped: 2,
+        mirrors: vec![MirrorSummary {
+            primary_system: "primary.example".into(),
+            logger: Some("hq".into()),
+        }],
+    }
+}
+
 fn explained() -> Explanation {
     let mut registry = Registry::default();
     let new: NewRecord = serde_json::from_value(alice()).unwrap();
@@ -186,11 +210,18 @@ fn explained() -> Explanation {
         decided: now(),
         packets: 12,
         drops: vec![("stranger".into(), 2)],
+        packets_out: 5,
+        lost: 0,
+        last_packet: None,
     };
     Explanation {
         call_id: CallId::from("c/1"),
         created: now(),
+        answered: Some(now()),
         ended: None,
+        end: None,
+        state: CallState::Answered,
+        one_way: true,
         legs: vec![leg(LegRole::Calling), leg(LegRole::Called)],
         mirrors: vec![MirrorExplanation {
             mirror: MirrorId(1),

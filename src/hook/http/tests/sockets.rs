@@ -44,7 +44,7 @@ async fn serves_and_stops_in_good_order() {
     for _ in 0..2 {
         let answer = talk(&mut socket, get).await;
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-        assert!(answer.ends_with("{\"calls\":[\"c/1\"]}"), "{answer}");
+        assert!(answer.contains("\"call_id\":\"c/1\""), "{answer}");
     }
     server.stop.send(()).unwrap();
     // The idle connection is closed, and the server returns.
