@@ -1,21 +1,25 @@
 //! A running relay: everything that `homeward run` starts, and stops again in order.
 
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, mpsc as sync_mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam::channel::Receiver;
-use tokio::sync::{mpsc, watch};
-use tracing::info;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{info, warn};
 
 use super::announcer::Announcers;
 use super::control::{self, Mailbox, Message};
 use super::door::Door;
 use super::engine::{Engine, Figures};
+use super::handover::{self, Parcel, TakeOverError};
+use super::lock::DirLock;
 use super::metrics;
-use super::servers::Servers;
+use super::servers::{Servers, until};
 use super::setup;
 use crate::config::Config;
 use crate::logger::fault::Faults;
@@ -60,12 +64,21 @@ impl Relay {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(config: &Config, faults: Faults) -> Result<Self> {
-        let (stop, stopping) = watch::channel(false);
+        let beginning = Beginning {
+            faults,
+            ..Beginning::default()
+        };
+        Self::begin(config, beginning)
+    }
+
+    fn begin(config: &Config, beginning: Beginning) -> Result<Self> {
+        let stop = watch::Sender::new(false);
+        let stopper = stop.clone();
         let (tell, told) = sync_mpsc::channel();
         let config = config.clone();
         let control = std::thread::Builder::new()
             .name("control".into())
-            .spawn(move || control_thread(&config, faults, stopping, &tell))
+            .spawn(move || control_thread(&config, beginning, stopper, &tell))
             .context("cannot start the control thread")?;
         match told.recv() {
             Ok(Up {
@@ -161,16 +174,36 @@ impl Relay {
     }
 }
 
-/// Runs a relay until SIGTERM or SIGINT.
+/// Runs a relay until SIGTERM or SIGINT, or until another process takes its sockets over. With
+/// `take_over` it begins with those of the relay that has the data directory now, if there is one.
 ///
 /// # Errors
-/// As [`Relay::start`] and [`Relay::stop`].
-pub fn run_until_signal(config: &Config) -> Result<()> {
-    let relay = Relay::start(config)?;
+/// As [`Relay::start`] and [`Relay::stop`]; or the other relay keeps its sockets.
+pub fn run_until_signal(config: &Config, take_over: bool) -> Result<()> {
+    let mut beginning = Beginning {
+        hand_over: config.relay.journal,
+        ..Beginning::default()
+    };
+    if take_over {
+        match handover::take_over(&config.relay.data_dir) {
+            Ok(parcel) => beginning.sockets = parcel,
+            Err(nobody @ TakeOverError::Nobody(_)) => info!("nothing to take over: {nobody}"),
+            Err(error @ TakeOverError::Refused(_)) => return Err(error.into()),
+        }
+    }
+    let relay = Relay::begin(config, beginning)?;
     let waiting = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    waiting.block_on(super::signals::terminate())?;
+    let signalled = waiting.block_on(async {
+        tokio::select! {
+            signalled = super::signals::terminate() => signalled.map(|()| true),
+            () = until(relay.stop.subscribe()) => Ok(false),
+        }
+    })?;
+    if !signalled {
+        return relay.stop(); // it does already
+    }
     if config.relay.journal {
         info!("stopping: calls are kept for the next start");
         return relay.suspend();
@@ -179,10 +212,21 @@ pub fn run_until_signal(config: &Config) -> Result<()> {
     relay.stop()
 }
 
+/// With what a relay begins.
+#[derive(Debug, Default)]
+struct Beginning {
+    /// Faults on the way to the embedded logger.
+    faults: Faults,
+    /// Sockets of the process before.
+    sockets: Parcel,
+    /// Whether another process may take the sockets over.
+    hand_over: bool,
+}
+
 fn control_thread(
     config: &Config,
-    faults: Faults,
-    stopping: watch::Receiver<bool>,
+    beginning: Beginning,
+    stop: watch::Sender<bool>,
     tell: &sync_mpsc::Sender<Up>,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -191,9 +235,9 @@ fn control_thread(
     runtime.block_on(async {
         let clock = Clock::start();
         setup::preconditions(config)?;
-        // Before anything else: it tells whether another process has the data directory.
+        let lock = DirLock::take(&config.relay.data_dir).context("relay.data_dir")?;
         let journal = setup::journal(config, clock)?;
-        let logger = setup::logger(config, clock, faults)?;
+        let logger = setup::logger(config, clock, beginning.faults)?;
         let (store, loaded) = setup::store(config, clock)?;
         let announcers = Announcers::new(clock);
         let (mailbox, messages) = control::mailbox();
@@ -201,59 +245,129 @@ fn control_thread(
         let instance = setup::instance(journal.as_ref());
         let world = (loaded, instance);
         let engine = setup::engine(config, clock, logger.as_ref(), world, homes, &announcers)?;
-        let recordings = logger.as_ref().map(|logger| logger.recordings());
-        let parts = (engine, journal, mailbox, messages);
-        let outcome = serve(config, clock, parts, store, recordings, stopping, tell).await;
-        announcers.finish().await;
-        if let Some(logger) = logger {
-            logger.stop();
+        let parts = Parts {
+            engine,
+            journal,
+            mailbox,
+            messages,
+            store,
+            recordings: logger.as_ref().map(|logger| logger.recordings()),
+            sockets: beginning.sockets,
+            heirs: if beginning.hand_over {
+                heirs(config)
+            } else {
+                None
+            },
+        };
+        match serve(config, clock, parts, stop, tell).await {
+            Ok(Some((heir, parcel))) => {
+                // The calls wait for this; what is told to loggers the heir tells anew.
+                let passed = handover::pass(&heir, parcel);
+                drop(announcers);
+                if let Some(logger) = logger {
+                    logger.suspend();
+                }
+                drop(lock);
+                let told = passed.and_then(|()| handover::done(&heir));
+                told.context("the process that asked for the sockets is gone: start one again")
+            }
+            outcome => {
+                announcers.finish().await;
+                if let Some(logger) = logger {
+                    logger.stop();
+                }
+                outcome.map(drop)
+            }
         }
-        outcome
     })
 }
 
-/// What the control loop owns.
-type Parts = (
-    Engine,
-    Option<(Journal, JournalLoaded)>,
-    Mailbox,
-    mpsc::Receiver<Message>,
-);
+/// Where other processes ask for the sockets.
+fn heirs(config: &Config) -> Option<UnixListener> {
+    let listener = handover::listen(&config.relay.data_dir);
+    let complain = |error: &std::io::Error| {
+        warn!(%error, "no other process can take over from this one: the path may be too long");
+    };
+    listener.inspect_err(complain).ok()
+}
 
-/// Everything is open: serve until told to stop.
+/// All that serves, opened.
+struct Parts {
+    engine: Engine,
+    journal: Option<(Journal, JournalLoaded)>,
+    mailbox: Mailbox,
+    messages: mpsc::Receiver<Message>,
+    store: Store,
+    recordings: Option<Receiver<Recording>>,
+    sockets: Parcel,
+    heirs: Option<UnixListener>,
+}
+
+/// Everything is open: serve until told to stop, or until another process asks for the sockets.
+/// Then gives them, with the way to it.
 async fn serve(
     config: &Config,
     clock: Clock,
-    (mut engine, journal, mailbox, messages): Parts,
-    store: Store,
-    recordings: Option<Receiver<Recording>>,
-    stopping: watch::Receiver<bool>,
+    parts: Parts,
+    stop: watch::Sender<bool>,
     tell: &sync_mpsc::Sender<Up>,
-) -> Result<()> {
-    let door = Door::new(mailbox.clone(), Arc::new(store));
-    let servers = Servers::bind(config, door.clone(), clock).await?;
+) -> Result<Option<(UnixStream, Parcel)>> {
+    let (mut engine, mailbox) = (parts.engine, parts.mailbox);
+    let door = Door::new(mailbox.clone(), Arc::new(parts.store));
+    let bound = (parts.sockets.ng, parts.sockets.http);
+    let servers = Servers::bind(config, bound, door.clone(), clock).await?;
     let (ng, http) = (servers.ng(), servers.http());
+    engine.take_over(parts.sockets.media);
     // Requests wait in their sockets until the calls that they are about are there.
-    if let Some((journal, loaded)) = journal {
+    if let Some((journal, loaded)) = parts.journal {
         engine.restore(journal, loaded);
     }
     for address in &http {
         info!(%address, "listening for HTTP");
     }
+    let stopping = stop.subscribe();
     let (protected, open) = metrics::routes(&mailbox, servers.ng_counters(), stopping.clone());
+    let sockets = parts
+        .heirs
+        .is_some()
+        .then(|| servers.sockets())
+        .transpose()?;
+    let (say, mut heir) = oneshot::channel();
+    if let Some(heirs) = parts.heirs {
+        tokio::spawn(async move {
+            let asked = handover::wait(&heirs).await;
+            info!("handing the calls over to another process");
+            drop(say.send(asked));
+            stop.send(true)
+        });
+    }
     let up = Up {
         ng,
         http,
         door: door.clone(),
         mailbox,
-        recordings,
+        recordings: parts.recordings,
     };
     // Whoever started the thread waits for this.
     drop(tell.send(up));
-    let serving = tokio::spawn(servers.run(door, protected, open, stopping.clone()));
-    let outcome = control::run(engine, messages, stopping).await;
-    outcome.context("the control loop failed")?;
-    serving.await.context("a server failed")
+    // Requests that have begun are answered before the control loop ends.
+    let (halt, halted) = watch::channel(false);
+    let serving = tokio::spawn(async move {
+        servers.run(door, protected, open, stopping).await;
+        halt.send(true)
+    });
+    let engine = control::run(engine, parts.messages, halted).await;
+    let engine = engine.context("the control loop failed")?;
+    // Told to nobody only if the control loop has ended by itself.
+    let _ = serving.await.context("a server failed")?;
+    let (Ok(heir), Some((ng, http))) = (heir.try_recv(), sockets) else {
+        engine.stop();
+        return Ok(None);
+    };
+    let media = engine.release().into_iter();
+    let media = media.filter_map(|socket| Some((socket.local_addr().ok()?, socket)));
+    let media = media.collect();
+    Ok(Some((heir, Parcel { media, ng, http })))
 }
 
 /// How long a worker may take to hand over its latencies.
