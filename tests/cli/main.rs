@@ -13,5 +13,6 @@ mod logger;
 mod media;
 mod refused;
 mod run;
+mod take_over;
 mod tools;
 mod usage;
