@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use homeward::plane::command::Command;
 use homeward::plane::counters::Counters;
-use homeward::plane::flow::{Expect, Flow, Learn, Route, SlotId, Source};
+use homeward::plane::flow::{Expect, Flow, HomeLimits, Learn, Route, SlotId, Source};
 use homeward::plane::{Plane, Settings, socket};
 use homeward::sys::clock::Clock;
 
@@ -49,10 +49,18 @@ fn nothing_is_allocated_per_packet() {
         ..Settings::new(Clock::start())
     })
     .unwrap();
-    let parties: [UdpSocket; 3] = std::array::from_fn(|_| party());
-    let [a, b, logger] = &parties;
-    let (to_left, left) = open(&plane, 0, 1, a);
-    let (to_right, right) = open(&plane, 1, 0, b);
+    let parties: [UdpSocket; 5] = std::array::from_fn(|_| party());
+    let [a, b, logger, c, anchor] = &parties;
+    let (to_left, left) = open(&plane, 0, 1, a, Route::Direct);
+    let (to_right, right) = open(&plane, 1, 0, b, Route::Direct);
+    // What this one sends goes through home and comes back to it.
+    let (home, home_rtcp) = (SlotId(3), None);
+    let (to_redirected, redirected) = open(&plane, 2, 2, c, Route::Via { home, home_rtcp });
+    let limits = HomeLimits {
+        unreachable_after: Duration::from_secs(3_600),
+        return_after: Duration::from_secs(3_600),
+    };
+    let (to_home, home) = open(&plane, 3, 2, anchor, Route::Home(limits));
     let slot = SlotId(0);
     let targets = vec![logger.local_addr().unwrap(); 3];
     let sent = plane.workers()[0].send(Command::Mirror { slot, targets });
@@ -82,6 +90,18 @@ fn nothing_is_allocated_per_packet() {
             for _ in 0..63 {
                 logger.recv(&mut buffer).unwrap();
             }
+            for place in 0..20 {
+                c.send_to(&packet(sequence - 20 + place), to_redirected)
+                    .unwrap();
+            }
+            for _ in 0..20 {
+                let len = anchor.recv(&mut buffer).unwrap();
+                anchor.send_to(&buffer[..len], to_home).unwrap();
+            }
+            anchor.send_to(&packet(sequence), to_home).unwrap();
+            for _ in 0..20 {
+                c.recv(&mut buffer).unwrap();
+            }
         }
     };
     exchange(50); // learning, first pages, lazy things of the system
@@ -95,7 +115,11 @@ fn nothing_is_allocated_per_packet() {
     assert_eq!(seen.learned, a.local_addr().ok());
     assert_eq!(seen.dropped(), 550 * 2);
     assert_eq!(right.snapshot().forwarded, 550 * 20);
-    assert_eq!(during, 0, "allocations in {} packets", 500 * 43);
+    assert_eq!(redirected.snapshot().forwarded, 550 * 20);
+    let seen = home.snapshot();
+    assert_eq!((seen.home_sent, seen.forwarded), (550 * 20, 550 * 20));
+    assert_eq!(seen.dropped(), 550);
+    assert_eq!(during, 0, "allocations in {} packets", 500 * 84);
 }
 
 fn party() -> UdpSocket {
@@ -105,7 +129,13 @@ fn party() -> UdpSocket {
     socket
 }
 
-fn open(plane: &Plane, slot: u32, other: u32, party: &UdpSocket) -> (SocketAddr, Arc<Counters>) {
+fn open(
+    plane: &Plane,
+    slot: u32,
+    other: u32,
+    party: &UdpSocket,
+    route: Route,
+) -> (SocketAddr, Arc<Counters>) {
     let socket = socket::bind("127.0.0.1:0".parse().unwrap(), None, None).unwrap();
     let (address, counters) = (socket.local_addr().unwrap(), Arc::default());
     let flow = Flow {
@@ -119,7 +149,7 @@ fn open(plane: &Plane, slot: u32, other: u32, party: &UdpSocket) -> (SocketAddr,
         blocked: false,
         clock_rate: 8_000,
         known: None,
-        route: Route::Direct,
+        route,
         keep: None,
     };
     let open = Command::Open {

@@ -1,13 +1,12 @@
 //! What operators and their machines look at: `/healthz`, `/readyz`, `/metrics`.
 //!
 //! - `GET /healthz`: 200 while the process answers at all.
-//! - `GET /readyz`: 200 when the relay takes calls, else 503 with the reason as text.
+//! - `GET /readyz`: 200 when the relay takes calls, else a problem document, 503, with the reason.
 //! - `GET /metrics`: OpenMetrics text, or 503 if the numbers cannot be had.
 //!
 //! The routes go onto the server of `hook::http`: health is open, metrics are behind its token.
 
 use std::future::Future;
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
@@ -34,12 +33,13 @@ pub trait Source: Clone + Send + Sync + 'static {
 }
 
 /// `/healthz` and `/readyz`.
-pub fn health(ready: impl Fn() -> Readiness + Send + Sync + 'static) -> Router {
-    let ready: Arc<dyn Fn() -> Readiness + Send + Sync> = Arc::new(ready);
+pub fn health<F>(ready: impl Fn() -> F + Clone + Send + Sync + 'static) -> Router
+where
+    F: Future<Output = Readiness> + Send + 'static,
+{
     Router::new()
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readyz))
-        .with_state(ready)
+        .route("/readyz", get(async move || readyz(ready().await)))
 }
 
 /// `/metrics`.
@@ -49,11 +49,20 @@ pub fn metrics<S: Source>(source: S) -> Router {
         .with_state(source)
 }
 
-async fn readyz(State(ready): State<Arc<dyn Fn() -> Readiness + Send + Sync>>) -> Response {
-    match ready() {
+fn readyz(readiness: Readiness) -> Response {
+    match readiness {
         Readiness::Ready => "ready\n".into_response(),
         Readiness::NotReady(reason) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response()
+            // As every refusal of these sockets looks (RFC 9457).
+            let problem = serde_json::json!({
+                "type": "urn:homeward:problem:not-ready",
+                "title": "Not ready",
+                "status": 503,
+                "detail": reason,
+            });
+            let kind = [(CONTENT_TYPE, "application/problem+json")];
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            (status, kind, problem.to_string()).into_response()
         }
     }
 }
@@ -98,12 +107,15 @@ mod tests {
 
     #[tokio::test]
     async fn health_and_readiness_are_two_things() {
-        let router = health(|| Readiness::NotReady("draining".into()));
+        let router = health(async || Readiness::NotReady("draining".into()));
         assert_eq!(get_text(router.clone(), "/healthz").await.0, 200);
         let (status, text) = get_text(router, "/readyz").await;
-        assert_eq!((status, text.as_str()), (503, "draining\n"));
+        assert_eq!(status, 503);
+        assert!(text.contains(r#""detail":"draining""#), "{text}");
         assert_eq!(
-            get_text(health(|| Readiness::Ready), "/readyz").await.0,
+            get_text(health(async || Readiness::Ready), "/readyz")
+                .await
+                .0,
             200
         );
     }

@@ -126,6 +126,7 @@ fn migrate(relay: &Relay, calls: u32) -> Result<()> {
                 functional_aliases: Vec::new(),
                 trigger: crate::migration::record::Trigger::Client,
                 profile_index: None,
+                standing: Default::default(),
                 since: None,
                 until: None,
             };

@@ -18,6 +18,6 @@ pub(super) fn run(args: &LoggerArgs) -> anyhow::Result<Status> {
         Err(status) => return Ok(status),
     };
     args.common.start_logging(&config)?;
-    logger::run_until_signal(&config)?;
+    logger::run_until_signal(&config, args.common.origin())?;
     Ok(Status::Good)
 }

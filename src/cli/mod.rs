@@ -3,10 +3,16 @@
 //! Exit status: 0 good, 1 the run failed (or failed its own checks), 2 bad usage or
 //! configuration. Results go to standard output, everything else to standard error.
 
+mod calls;
 mod check;
+mod client;
 mod demo;
+mod drain;
+mod explain;
 mod logger;
+mod migrations;
 mod run;
+mod table;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -14,7 +20,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::client::DoorError;
 use crate::config::{self, Config};
+use crate::runtime::reload::Origin;
 use crate::telemetry::log::{self, Format, LogError};
 
 /// Homeward: a media relay that brings the calls of migrated mission-critical users home.
@@ -35,6 +43,14 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Name every mistake in a configuration file
     Check(check::CheckArgs),
+    /// Show the calls of a running relay
+    Calls(calls::CallsArgs),
+    /// Explain why a call is, or is not, mirrored and heard
+    Explain(explain::ExplainArgs),
+    /// Show, add and end migrations at a running relay
+    Migrations(migrations::MigrationsArgs),
+    /// Let a running relay take no new calls, so that it can be ended in peace
+    Drain(drain::DrainArgs),
 }
 
 /// Where the configuration comes from, and how logs are written.
@@ -63,6 +79,17 @@ impl Common {
     }
 }
 
+impl Common {
+    /// Where the configuration can be read again.
+    fn origin(&self) -> Origin {
+        Origin {
+            file: self.config.clone(),
+            own_filter: self.log.is_some(),
+            on_hangup: true,
+        }
+    }
+}
+
 /// Parses the command line, runs the command, and gives its exit status.
 pub fn main() -> ExitCode {
     let status = match Cli::parse().command {
@@ -70,14 +97,20 @@ pub fn main() -> ExitCode {
         Command::Logger(args) => logger::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Calls(args) => calls::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Migrations(args) => migrations::run(&args),
+        Command::Drain(args) => drain::run(&args),
     };
     match status {
         Ok(status) => status.into(),
         Err(error) => {
             say_error(&format!("homeward: {}\n", in_one_line(&error)));
-            match error.downcast_ref() {
-                Some(LogError::Filter(_)) => Status::BadUsage.into(),
-                Some(LogError::Again(_)) | None => Status::Failed.into(),
+            let filter = matches!(error.downcast_ref(), Some(LogError::Filter(_)));
+            let usage = matches!(error.downcast_ref(), Some(DoorError::Usage(_)));
+            match filter || usage {
+                true => Status::BadUsage.into(),
+                false => Status::Failed.into(),
             }
         }
     }

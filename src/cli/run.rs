@@ -21,6 +21,6 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Status> {
         Err(status) => return Ok(status),
     };
     args.common.start_logging(&config)?;
-    relay::run_until_signal(&config, args.take_over)?;
+    relay::run_until_signal(&config, args.common.origin(), args.take_over)?;
     Ok(Status::Good)
 }

@@ -7,6 +7,7 @@
 mod anchors;
 mod check;
 mod mistake;
+mod primary;
 mod sections;
 mod walk;
 
@@ -18,6 +19,7 @@ use serde::Deserialize;
 
 pub use self::check::check;
 pub use self::mistake::{LoadError, Mistake};
+pub use self::primary::{Partner, Tell, Users};
 
 use crate::migration::agreement::Agreement;
 use crate::migration::identity::SystemName;
@@ -40,6 +42,12 @@ pub struct Config {
     pub anchors: Vec<Anchor>,
     /// Agreements, at most one for each primary system.
     pub agreements: Vec<Agreement>,
+    /// Primaries that are told of migrations, each of an agreement.
+    pub tells: Vec<Tell>,
+    /// Systems that our own users may migrate to.
+    pub partners: Vec<Partner>,
+    /// Our own users; `None`: `homeward logger` keeps none.
+    pub users: Option<Users>,
     /// The logger of `homeward logger`, and the embedded one.
     pub archive: Archive,
     /// What is logged, and how.
@@ -77,6 +85,12 @@ pub struct Relay {
     pub strict_source: bool,
     /// Whether calls are written down, so that a restarted relay goes on with them.
     pub journal: bool,
+    /// How long packets of a call are kept while it is undecided where they belong; zero: not.
+    pub preroll: Duration,
+    /// At most so many octets of one call are kept.
+    pub preroll_call_bytes: usize,
+    /// At most so many octets are kept in all.
+    pub preroll_bytes: usize,
     /// Networks in which mirrored media may travel unprotected.
     pub plain_networks: Vec<Network>,
 }
@@ -255,6 +269,9 @@ impl Default for Config {
             loggers: vec![Logger::default()],
             anchors: Vec::new(),
             agreements: Vec::new(),
+            tells: Vec::new(),
+            partners: Vec::new(),
+            users: None,
             log: Log::default(),
         }
     }
@@ -279,6 +296,9 @@ impl Default for Relay {
             learning: Learning::Heuristic,
             strict_source: true,
             journal: true,
+            preroll: Duration::from_secs(10),
+            preroll_call_bytes: 1 << 20,
+            preroll_bytes: 64 << 20,
             plain_networks: Vec::new(),
         }
     }

@@ -40,6 +40,16 @@ pub(super) fn relay(table: &Table<'_, '_>) -> Relay {
         learning: table.word("learning").unwrap_or(default.learning),
         strict_source: table.boolean("strict_source").unwrap_or(true),
         journal: table.boolean("journal").unwrap_or(default.journal),
+        preroll: {
+            let found = table.duration("preroll", Duration::ZERO..=Duration::from_secs(600));
+            found.unwrap_or(default.preroll)
+        },
+        preroll_call_bytes: table
+            .size("preroll_call_bytes", 65_536..=1 << 30)
+            .unwrap_or(default.preroll_call_bytes),
+        preroll_bytes: table
+            .size("preroll_bytes", 1_048_576..=1 << 38)
+            .unwrap_or(default.preroll_bytes),
         plain_networks: networks(table, "plain_networks").unwrap_or_default(),
     }
 }
@@ -230,7 +240,7 @@ fn announce(table: &Table<'_, '_>, plain: &[Network]) -> Option<Announce> {
 }
 
 /// `http://192.0.2.9:8080`.
-fn door(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn door(text: &str) -> Result<SocketAddr, String> {
     if text.starts_with("https:") {
         return Err("TLS is not supported in this version: expected \"http://...\"".to_owned());
     }
@@ -240,7 +250,7 @@ fn door(text: &str) -> Result<SocketAddr, String> {
     let address = address.filter(|address| address.port() > 0 && usable(&address.ip()));
     address.ok_or_else(|| {
         format!(
-            "{text:?} is not an address of a logger's door: expected \"http://192.0.2.9:8080\", \
+            "{text:?} is not the address of a door: expected \"http://192.0.2.9:8080\", \
              with no path; names are not looked up"
         )
     })
@@ -360,7 +370,7 @@ pub(super) fn name(table: &Table<'_, '_>) -> Option<String> {
     Some(name.to_owned())
 }
 
-fn path(table: &Table<'_, '_>, key: &'static str) -> Option<PathBuf> {
+pub(super) fn path(table: &Table<'_, '_>, key: &'static str) -> Option<PathBuf> {
     let text = table.string(key)?;
     if text.is_empty() || text.contains('\0') {
         table.mistake(key, "expected a path");

@@ -5,6 +5,9 @@
 
 pub mod http;
 pub mod ng;
+mod operate;
+
+pub use self::operate::{Drain, Draining, Fault, Reload, ReloadFailure, Reloaded};
 
 use std::future::Future;
 

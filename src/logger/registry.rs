@@ -49,6 +49,8 @@ pub(super) enum Command {
     Event(Timestamp, Box<Event>),
     /// Receive on this socket.
     Bind(u16, UdpSocket),
+    /// Take packets from these addresses only.
+    Hear(Vec<IpAddr>),
     /// What comes on the port belongs to this stream from now on.
     Assign {
         at: Timestamp,

@@ -66,6 +66,9 @@
 //! | `learning` | `"heuristic"` | how a peer's real address is found: `off`, `immediate`, `delayed`, `heuristic` |
 //! | `strict_source` | `true` | packets from elsewhere are dropped once the address is known |
 //! | `journal` | `true` | calls are written down in `data_dir`, and a restarted relay goes on with them |
+//! | `preroll` | `"10s"` | how long packets of a call without any context are kept in memory, for a late decision; 0: not at all ([`migration`](super::migration)) |
+//! | `preroll_call_bytes` | `1048576` | at most so many octets of one call are kept |
+//! | `preroll_bytes` | `67108864` | at most so many octets are kept in all; each worker has its equal part |
 //! | `plain_networks` | `[]` | networks in which mirrored media may travel unprotected |
 //!
 //! ## `[[interface]]`
@@ -147,6 +150,30 @@
 //! | `mandatory` | `false` | signalling cannot stop the mirror; in this version it cannot in any case, since the verbs that stop one are refused |
 //! | `on_logger_loss` | `"continue"` | the call goes on unmirrored; `"refuse"`: a new call is refused unless a logger has room for all of its media; `"spool"` needs a trunk logger |
 //! | `on_failed_migration` | `"reject"` | or `"serve"`; read and checked, without effect in this version: only migrations that succeeded are told to it |
+//! | `tell` | none | door of the primary's `homeward logger`, as `"http://192.0.2.9:8081"`: it is told who has migrated ([`primary`](super::primary)); on loopback or in `plain_networks` |
+//! | `tell_token_file` | required with `tell` | file with the token that the primary has given to our system |
+//!
+//! ## `[users]`
+//!
+//! Of `homeward logger`: users of this system, who may migrate elsewhere
+//! ([`primary`](super::primary)). They are kept if this section or a `[[partner]]` is there.
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `key_file` | none | file with the key of access data, mode 0600; without it there can be none |
+//! | `previous_key_files` | `[]` | former keys: what they have encrypted is encrypted anew at the start |
+//!
+//! ## `[[partner]]`
+//!
+//! Of `homeward logger`: a system that our users may migrate to.
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `system` | required | its name |
+//! | `token_file` | required | file with the token of its relays; no two partners may have the same |
+//! | `kind` | `"bilateral"` | or `"unilateral-out"` (ours to it), `"unilateral-in"` (its users to us only) |
+//! | `services` | all | `mcptt`, `mcvideo`, `mcdata` |
+//! | `interconnected` | `false` | the systems are interconnected; without it no migration is accepted |
 //!
 //! ## `[archive]`
 //!
@@ -169,3 +196,20 @@
 //! | --- | --- | --- |
 //! | `filter` | `"info"` | a level, or directives: `"info,homeward::hook=debug"` |
 //! | `format` | `"text"` | or `"json"` |
+//!
+//! ## Reading it again
+//!
+//! SIGHUP or `POST /v1/reload` ([`operations`](super::operations)). In force at once:
+//!
+//! | section | keys |
+//! | --- | --- |
+//! | `[relay]` | `max_calls`, `ended_calls`, all time-outs, `delete_delay`, `port_linger`; `learning` and `strict_source` for what signalling sets up from then on; `plain_networks` |
+//! | `[ng]` | `allow` |
+//! | `[http]` | `token_file`, and what is in the file; it cannot be taken away while a socket beyond loopback is open |
+//! | `[[logger]]` | all keys, and what is in `announce_token_file`; but an embedded logger can only be taken away |
+//! | `[[agreement]]` | all keys |
+//! | `[archive]` of `homeward logger` | `relays` |
+//! | `[log]` | `filter`, unless `--log` was given |
+//!
+//! All other keys take effect at the next start, and a change of them is told as a warning until
+//! then.

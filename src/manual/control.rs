@@ -38,15 +38,28 @@
 //! | --- | --- |
 //! | `mc-service` | `mcptt`, `mcvideo`, `mcdata` |
 //! | `mc-calling-id` | MC service ID of the party that made the first offer |
-//! | `mc-called-id` | MC service ID of the party that answers |
+//! | `mc-called-id` | MC service ID of the party that answers; with several legs, of the one that this message is about ([how](super::migration)) |
 //! | `mc-group-id` | MC group ID |
 //! | `mc-session-type` | as `session-type` of TS 24.379 F.1: `private`, `prearranged`, `chat`, `first-to-answer`, `ambient-listening`, `adhoc` |
 //! | `mc-functional-alias` | functional alias that the calling party uses |
+//! | `mc-called-functional-alias` | functional alias under which the called party is addressed |
 //! | `mc-emergency` | `yes` or `1` for an emergency call or imminent peril |
 //! | `mc-info64` | the MC info document of the message (TS 24.379 F.1), in base64; what the other keys say goes before it |
 //!
 //! A call with no context at all is undecided, and is not mirrored. A call with context is
 //! decided for each leg; how is told in [`super::operations`].
+//!
+//! # Users whose migration failed
+//!
+//! An offer that makes a leg of such a user is refused where no agreement has them served:
+//! `Migration failed: <reason>`. It is no matter of load; another relay would say the same.
+//!
+//! # Recording
+//!
+//! `start recording`, `stop recording` and `pause recording` act on the mirrors of the whole call,
+//! within the agreements: see [`super::migration`]. `stop recording` with the flag `pause` or with
+//! `pause=yes` is a pause. `discard recording` has no effect but a `warning`: what a logger has, it
+//! keeps.
 //!
 //! # Between networks
 //!

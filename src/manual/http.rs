@@ -9,12 +9,17 @@
 //! | `POST /v1/migrations` | 201 and the record, when it is on disk |
 //! | `GET /v1/migrations` | a page: `{"migrations": [...], "next": 117}` |
 //! | `GET /v1/migrations/{id}` | the record |
-//! | `PATCH /v1/migrations/{id}` | changes `partner_id`, `functional_aliases`, `profile_index`, `until` |
+//! | `PATCH /v1/migrations/{id}` | changes `partner_id`, `functional_aliases`, `profile_index`, `result` and `reason`, `until` |
 //! | `DELETE /v1/migrations/{id}` | ends it now; the record as it is then |
-//! | `GET /v1/calls` | `{"calls": [call-id, ...]}`, `?limit=` at most (1,000) |
+//! | `GET /v1/calls` | a page: `{"as_of": ..., "calls": [...], "next": 117}` |
 //! | `GET /v1/calls/{call-id}` | legs, sockets, counters |
 //! | `GET /v1/calls/{call-id}/explain` | why it is, or is not, mirrored; also for calls ended lately |
+//! | `POST /v1/calls/{call-id}/recording` | `{"action": "start", "stop", "pause" or "resume", "primary": system}`; without `primary` all mirrors of the call |
 //! | `PUT /v1/calls/{call-id}/context` | 204; tells more about a call |
+//! | `POST /v1/drain` | no new calls from now on; `{"exit_when_empty": true}` ends the process with the last one |
+//! | `GET /v1/drain` | `{"draining": true, "since": ..., "exit_when_empty": false, "calls": 12}` |
+//! | `DELETE /v1/drain` | calls are taken again |
+//! | `POST /v1/reload` | reads the configuration file again: `{"applied": [...], "at_next_start": [...]}`; also at `homeward logger` |
 //! | `GET /healthz` | 200 while the process answers |
 //! | `GET /readyz` | 200 when calls are taken, else 503 and the reason |
 //! | `GET /metrics` | OpenMetrics |
@@ -43,15 +48,37 @@
 //! ended records too; `limit` (100, at most 1,000) and `after=NUMBER` page through it: give the
 //! `next` of one page as the `after` of the following one until it is null.
 //!
+//! ## Calls
+//!
+//! A line for each call: `call_id`, `created`, `answered`, `state` (`early`, `answered`, `held`,
+//! `ending`: deleted, and waiting for the end of its delay), `one_way`, what signalling told of it,
+//! `legs`, `packets` taken `from_calling` and `from_called` legs, `dropped`, and `mirrors` with the
+//! logger of each, or null if none takes it. `limit` (100, at most 500) and `after=NUMBER` page
+//! through them as with migrations; a call that is up all the while is on exactly one page.
+//!
 //! ## Context of a call
 //!
 //! `service`, `session_type`, `calling_id`, `called_id`, `group_id`, `functional_alias`,
-//! `emergency`. What is left out stays as it was; `emergency` can be raised, not lowered.
+//! `called_functional_alias`, `emergency`. What is left out stays as it was; `emergency` can be raised, not lowered.
+//!
+//! ## Recording
+//!
+//! The answer lists the primaries that an agreement sends the call to: `switch` (`on`, `paused`,
+//! `stopped`), `mandatory`, and a `warning` if not all was done that was asked
+//! ([`migration`](super::migration)).
 //!
 //! ## Explain
 //!
 //! `summary` is the call in one sentence, `why` and `media` of each leg say what was decided and
-//! what came in; `decision`, `drops` and `mirrors` hold the same for programs.
+//! what came in; `decision`, `drops` and `mirrors` hold the same for programs. `packets_out` and
+//! `lost` of a leg count its present sockets only. `as_of` is the time of the relay's clock, and
+//! `end` says why a call has ended.
+//!
+//! ## Drain and reload
+//!
+//! [`operations`](super::operations) tells what they do. Neither needs a body. A file that is not good is a
+//! problem `configuration` (422) whose `errors` name every key; without a file to read it is
+//! `no-file` (409).
 //!
 //! ## Refusals
 //!

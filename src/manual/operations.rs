@@ -1,8 +1,55 @@
 //! Operations: what to look at when something is wrong.
 //!
+//! # Commands for a running relay
+//!
+//! ```text
+//! homeward calls                     what it carries: state, age, packets each way, where it is mirrored to
+//! homeward explain CALL              why a call is, or is not, mirrored and heard
+//! homeward migrations [list|show|add|end]
+//! homeward drain [--wait] [--exit]   no new calls; --undo takes them again, --status only shows
+//! ```
+//!
+//! They ask the HTTP door: that of `--url`, or the first `http.listen` of `--config FILE`, or
+//! `http://127.0.0.1:8080`; with the token of `--token-file`, or of the file's `http.token_file`.
+//! `--json` prints what the relay answers ([`super::http`]). Exit status: 0 good, 1 the relay could
+//! not be asked or refused, 2 bad usage.
+//!
+//! # Reading the configuration again
+//!
+//! SIGHUP, or `POST /v1/reload`, makes `homeward run` and `homeward logger` read their file again.
+//! A file with a mistake, or one that names a token file which cannot be used, changes nothing, and
+//! every mistake is in the log and in the answer. A good one is in force at once; what had to wait
+//! for the next start is named in a warning. [`super::configuration`] says which key does what.
+//!
+//! Calls are not touched: no socket closes, no SDP changes, no packet is lost. Their mirrors follow
+//! the agreements at once, by the same decision as ever:
+//!
+//! - A mirror whose agreement is withdrawn stops, and nothing more leaves for that primary. One
+//!   that is agreed on later begins.
+//! - A mirror stays with its logger as long as that is on the agreement's list; that another one
+//!   is preferred now counts for new mirrors. When its logger is taken away, or is to be reached
+//!   at another address or other ports, the mirror begins anew at the first logger of the list that has
+//!   room: no packet is left out in between, but there are two recordings. If none has room the
+//!   call goes on, and `explain` says so.
+//! - Another `announce` or another token only changes who is told, not where media goes.
+//!
+//! Files that the configuration refers to (tokens) are read again. There are no certificates in this
+//! version.
+//!
+//! # Ending a relay in peace
+//!
+//! `homeward drain` refuses new calls with `Parallel session limit reached`, the text that makes
+//! proxies try the next node. Calls that are up, also those that are not answered yet, go on with
+//! all that belongs to them: answers, re-offers, deletes, mirrors. NG `ping` is still answered, or
+//! proxies would take the node away from calls that are up. `/readyz` says 503 `draining`,
+//! `homeward_draining` is 1.
+//!
+//! `--wait` returns when the last call has ended; `--exit` lets the relay end itself then, with its
+//! recordings closed. Draining is kept in memory only: a relay that is started again takes calls.
+//!
 //! # A call is silent, or one-way
 //!
-//! `GET /v1/calls/<call-id>/explain` shows for each leg the packets that were taken and those that
+//! `homeward explain CALL` (`GET /v1/calls/<call-id>/explain`) shows for each leg the packets that were taken and those that
 //! were dropped, by reason; NG `query` shows the addresses of each stream. Look at the leg of the
 //! party who is **not heard**:
 //!
@@ -42,6 +89,31 @@
 //! packets in the recording. If the first two differ, the relay could not send; if the last two
 //! differ, they were lost on the way, or at the logger's socket.
 //!
+//! # The relay is restarted
+//!
+//! With `journal = true` (the default) every call is written to `journal.sqlite` in `data_dir`,
+//! at most 50 ms after it has changed, by a thread of its own. SIGTERM and SIGINT end the process
+//! without ending a call. The next start binds the same ports, sends where the peers were heard
+//! last, and takes packets from nobody else; mirrors go to the same ports of the same logger if
+//! that is possible. Decisions are made anew. Media that stayed away get one `media_timeout` more;
+//! calls that were to be removed meanwhile are. What is lost is what arrives while there is no
+//! process, and after `kill -9` the changes of the last moments; a loss of power may take those of
+//! the last minutes. Counters of open calls are written with the next change of the call.
+//!
+//! The log says how many calls go on, and of those that do not, why: another program has taken a
+//! port, an address is not configured any more, a record cannot be read. `homeward_calls_restored_total`
+//! and `homeward_calls_not_restored_total` count them.
+//!
+//! A disk that is full or read-only never holds up a call: one warning says so,
+//! `homeward_journal_behind` says how many calls are on disk as they were before, and the journal
+//! catches up by itself. A damaged file is moved aside to `journal.sqlite.broken-*`, and its calls
+//! are lost. A file of a later version is left alone, and the relay does not start: run that
+//! version, or move the file away. Two processes cannot have the same `data_dir`.
+//!
+//! The embedded logger closes its recordings when it stops, and makes another one of the rest of
+//! each call after the restart. A logger elsewhere goes on with the recording that it has, if it
+//! hears of the relay again within a minute.
+//!
 //! # The relay does not start
 //!
 //! `homeward check FILE` names every mistake in a configuration at once, each with its key, and
@@ -59,8 +131,11 @@
 //! | `homeward_packets_dropped_total{reason="socket-full"}` | the relay does not keep up |
 //! | `homeward_packets_dropped_total{reason="stranger"}` | wrong addresses in descriptions, or somebody tries ports |
 //! | `homeward_calls_one_way_total`, `homeward_calls_without_media_total` | calls in which one party, or both, were never heard |
-//! | `homeward_offers_rejected_total` | calls that were refused: out of ports, or too many |
+//! | `homeward_offers_rejected_total` | offers that were refused: out of ports, too many, a failed migration |
+//! | `homeward_offers_migration_failed_total` | of them, those because the migration of a party failed |
+//! | `homeward_recordings_not_obeyed_total` | requests to stop or pause a mandatory mirror |
 //! | `homeward_ports_used` beside `homeward_ports_size` | how near the ports are to their end |
+//! | `homeward_draining` | 1 while no new calls are taken |
 //! | `homeward_worker_commands_failed_total`, `homeward_worker_events_dropped_total` | should stay at zero |
 //!
 //! `homeward_latency_seconds` is a histogram over all packets since the start.

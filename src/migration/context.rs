@@ -20,6 +20,8 @@ pub struct CallContext {
     pub group_id: Option<McId>,
     /// Functional alias that the calling party uses.
     pub functional_alias: Option<McId>,
+    /// Functional alias under which the called party is addressed (TS 23.280 10.16.3).
+    pub called_functional_alias: Option<McId>,
     /// Emergency call, alert or imminent peril.
     pub emergency: bool,
 }
@@ -39,6 +41,7 @@ impl CallContext {
             called_id,
             group_id,
             functional_alias,
+            called_functional_alias,
             emergency,
         } = newer;
         self.service = service.or(self.service);
@@ -47,6 +50,8 @@ impl CallContext {
         self.called_id = called_id.or_else(|| self.called_id.take());
         self.group_id = group_id.or_else(|| self.group_id.take());
         self.functional_alias = functional_alias.or_else(|| self.functional_alias.take());
+        self.called_functional_alias =
+            called_functional_alias.or_else(|| self.called_functional_alias.take());
         self.emergency |= emergency;
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use super::agreement::{Agreement, Mode, OnLoggerLoss};
+use super::agreement::{Agreement, Mode, OnFailedMigration, OnLoggerLoss};
 use super::context::CallContext;
 use super::identity::{McId, Service, SystemName};
 use super::record::{Record, RecordId};
@@ -26,6 +26,9 @@ pub enum LegRole {
 pub struct Decision {
     /// The ID or alias that the look-up was made with.
     pub looked_up: Option<McId>,
+    /// Why the migration of the party failed, if that is what counts for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
     /// What follows.
     pub outcome: Outcome,
 }
@@ -70,13 +73,37 @@ pub struct MirrorRule {
     pub mandatory: bool,
     /// What becomes of the call if no logger takes the mirror.
     pub on_logger_loss: OnLoggerLoss,
+    /// Why the user's migration failed; the agreement has such users served all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 impl Decision {
     fn none(looked_up: Option<McId>, reason: Reason) -> Self {
         Self {
             looked_up,
+            failure: None,
             outcome: Outcome::None { reason },
+        }
+    }
+
+    /// Nothing was asked, since signalling has told nothing.
+    pub const fn undecided() -> Self {
+        Self {
+            looked_up: None,
+            failure: None,
+            outcome: Outcome::Undecided,
+        }
+    }
+
+    /// Why the party may not take part in new calls: its migration failed, and no agreement has
+    /// it served.
+    pub fn rejection(&self) -> Option<&str> {
+        match self.outcome {
+            Outcome::None {
+                reason: Reason::MigrationFailed,
+            } => Some(self.failure.as_deref().unwrap_or_default()),
+            Outcome::None { .. } | Outcome::Mirror(_) | Outcome::Undecided => None,
         }
     }
 
@@ -96,6 +123,9 @@ impl Reason {
             Self::PartyUnknown => "signalling did not name this party",
             Self::NotMigrated => "no migration is known for this party",
             Self::MigrationNotInForce => "the party's migration has ended or has not begun",
+            Self::MigrationFailed => {
+                "the party's migration failed, and no agreement has such users served"
+            }
             Self::NoAgreement => "there is no agreement with the party's primary system",
             Self::AgreementOneWay => {
                 "the agreement does not cover users who migrate to this system"
@@ -119,6 +149,8 @@ pub enum Reason {
     NotMigrated,
     /// A record matches, but it is not in force yet, or no more.
     MigrationNotInForce,
+    /// The user's migration failed, and no agreement has such users served.
+    MigrationFailed,
     /// The user has migrated, but no agreement with the primary is configured.
     NoAgreement,
     /// The agreement does not let users of that primary migrate to us.
@@ -131,12 +163,30 @@ pub enum Reason {
     ServiceAmbiguous,
 }
 
-/// Decides for one leg. Pure; the same arguments give the same decision.
-///
-/// The leg's party is looked up under the ID that signalling gave it: as an ID that we issued, as
-/// an ID from home, as a functional alias (TS 23.280 10.16.3, 10.16.5). The calling party is also
-/// looked up under the alias it uses, if its ID leads to no migration in force. Without a service
-/// in the context the record's own counts, as long as all that match mean the same user.
+/// The names that signalling gave one party.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Names<'a> {
+    /// Its MC service ID, or a functional alias in the place of one.
+    pub id: Option<&'a McId>,
+    /// The functional alias that it uses, or is addressed by.
+    pub alias: Option<&'a McId>,
+}
+
+impl<'a> Names<'a> {
+    /// What the context of the call says of this end of it.
+    pub const fn of(context: &'a CallContext, role: LegRole) -> Self {
+        let (id, alias) = match role {
+            LegRole::Calling => (&context.calling_id, &context.functional_alias),
+            LegRole::Called => (&context.called_id, &context.called_functional_alias),
+        };
+        Self {
+            id: id.as_ref(),
+            alias: alias.as_ref(),
+        }
+    }
+}
+
+/// Decides for the leg at one end of the call, known by the context alone.
 pub fn decide(
     context: &CallContext,
     role: LegRole,
@@ -144,21 +194,32 @@ pub fn decide(
     agreements: &[Agreement],
     now: Timestamp,
 ) -> Decision {
-    if context.is_empty() {
-        return Decision {
-            looked_up: None,
-            outcome: Outcome::Undecided,
-        };
+    let names = Names::of(context, role);
+    decide_for(names, context, registry, agreements, now)
+}
+
+/// Decides for one leg. Pure; the same arguments give the same decision.
+///
+/// The leg's party is looked up under the ID that signalling gave it: as an ID that we issued, as
+/// an ID from home, as a functional alias (TS 23.280 10.16.3, 10.16.5). It is also looked up under
+/// the alias that it uses or is addressed by, if its ID leads to no migration in force. Without a
+/// service in the context the record's own counts, as long as all that match mean the same user.
+pub fn decide_for(
+    names: Names<'_>,
+    context: &CallContext,
+    registry: &Registry,
+    agreements: &[Agreement],
+    now: Timestamp,
+) -> Decision {
+    // A leg may have a name of its own where nothing is known of the call.
+    if context.is_empty() && names.id.is_none() && names.alias.is_none() {
+        return Decision::undecided();
     }
-    let (id, alias) = match role {
-        LegRole::Calling => (&context.calling_id, &context.functional_alias),
-        LegRole::Called => (&context.called_id, &None),
-    };
-    let by_id = id.as_ref().map(|id| {
+    let by_id = names.id.map(|id| {
         let found = registry.by_id(id);
         (id, matching(found, context.service, now))
     });
-    let by_alias = alias.as_ref().map(|alias| {
+    let by_alias = names.alias.map(|alias| {
         let found = registry.by_alias(alias);
         (alias, matching(found, context.service, now))
     });
@@ -178,10 +239,7 @@ pub fn decide(
         Match::None => Decision::none(looked_up, Reason::NotMigrated),
         Match::NotInForce => Decision::none(looked_up, Reason::MigrationNotInForce),
         Match::Ambiguous => Decision::none(looked_up, Reason::ServiceAmbiguous),
-        Match::InForce(records) => Decision {
-            looked_up,
-            outcome: outcome(&records, context, agreements),
-        },
+        Match::InForce(records) => agreed_outcome(looked_up, &records, context, agreements),
     }
 }
 
@@ -237,16 +295,32 @@ fn matching<'a>(
 }
 
 /// The first record that the agreement lets go home; if there is none, why the first does not.
-fn outcome(records: &[&Record], context: &CallContext, agreements: &[Agreement]) -> Outcome {
-    let mut refusal = Reason::NotMigrated;
+fn agreed_outcome(
+    looked_up: Option<McId>,
+    records: &[&Record],
+    context: &CallContext,
+    agreements: &[Agreement],
+) -> Decision {
+    let mut refusal = (Reason::NotMigrated, None);
     for (place, record) in records.iter().enumerate() {
+        let failure = record.standing.failure();
         match agreed(record, context, agreements) {
-            Ok(agreement) => return Outcome::Mirror(rule(record, agreement)),
-            Err(reason) if place == 0 => refusal = reason,
+            Ok(agreement) => {
+                return Decision {
+                    looked_up,
+                    failure: failure.map(str::to_owned),
+                    outcome: Outcome::Mirror(rule(record, agreement)),
+                };
+            }
+            Err(reason) if place == 0 => refusal = (reason, failure),
             Err(_) => {}
         }
     }
-    Outcome::None { reason: refusal }
+    let (reason, failure) = refusal;
+    Decision {
+        failure: failure.map(str::to_owned),
+        ..Decision::none(looked_up, reason)
+    }
 }
 
 fn agreed<'a>(
@@ -255,7 +329,14 @@ fn agreed<'a>(
     agreements: &'a [Agreement],
 ) -> Result<&'a Agreement, Reason> {
     let with = |agreement: &&Agreement| agreement.primary == record.primary_system;
-    let agreement = agreements.iter().find(with).ok_or(Reason::NoAgreement)?;
+    let found = agreements.iter().find(with);
+    let serves = |agreement: &&Agreement| agreement.on_failed_migration == OnFailedMigration::Serve;
+    // Without an agreement nobody has said that such users are served, and to refuse them is what
+    // an agreement does that does not say it either.
+    if record.standing.failure().is_some() && found.filter(serves).is_none() {
+        return Err(Reason::MigrationFailed);
+    }
+    let agreement = found.ok_or(Reason::NoAgreement)?;
     if !agreement.lets_in() {
         return Err(Reason::AgreementOneWay);
     }
@@ -281,6 +362,7 @@ fn rule(record: &Record, agreement: &Agreement) -> MirrorRule {
         anchors: agreement.anchors.clone(),
         mandatory: agreement.mandatory,
         on_logger_loss: agreement.on_logger_loss,
+        failed: record.standing.failure().map(str::to_owned),
     }
 }
 

@@ -36,6 +36,27 @@ pub enum Standing {
     },
 }
 
+impl Standing {
+    /// Why the migration failed, if it did.
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Authorised => None,
+            Self::Failed { reason } => Some(reason),
+        }
+    }
+
+    /// The same without white space around the reason.
+    #[must_use]
+    pub fn trimmed(self) -> Self {
+        match self {
+            Self::Authorised => Self::Authorised,
+            Self::Failed { reason } => Self::Failed {
+                reason: reason.trim().to_owned(),
+            },
+        }
+    }
+}
+
 /// What the partner knows of a migrated user (TS 23.280 10.6.3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -72,6 +93,12 @@ impl Record {
     /// Whether the record is in force at `now`: from `since` on, and before `until`.
     pub fn in_force(&self, now: Timestamp) -> bool {
         self.since <= now && self.until.is_none_or(|until| now < until)
+    }
+
+    /// All names of the user: the IDs, then the aliases.
+    pub fn names(&self) -> impl Iterator<Item = &McId> {
+        let ids = [&self.primary_id, &self.partner_id];
+        ids.into_iter().chain(&self.functional_aliases)
     }
 
     /// Whether the record is in force at `now` or will be later.

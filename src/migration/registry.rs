@@ -43,6 +43,8 @@ pub struct Registry {
     reserved: HashSet<Key>,
     /// New records on their way to the store.
     adding: usize,
+    /// Records in memory of migrations that failed.
+    failed: usize,
     next_id: u64,
     /// Our own system and the others that are known by name.
     own: Option<SystemName>,
@@ -90,6 +92,7 @@ impl Registry {
             ended: VecDeque::new(),
             reserved: HashSet::new(),
             adding: 0,
+            failed: 0,
             next_id: 1,
             own: None,
             others: Vec::new(),
@@ -114,6 +117,20 @@ impl Registry {
         }
         self.next_id = self.next_id.max(next_id);
         let _ = self.expire(now);
+    }
+
+    /// All names that a prepared change touches, former ones too: decisions about calls that name
+    /// them are to be made anew after the commit.
+    pub fn names_touched(&self, change: &Change) -> Vec<McId> {
+        let former = change
+            .records
+            .iter()
+            .filter_map(|new| self.records.get(&new.id));
+        let touched = change.records.iter().chain(former);
+        let mut names: Vec<McId> = touched.flat_map(Record::names).cloned().collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// Makes a prepared change effective, after it was stored. Returns the record it was about.
@@ -163,6 +180,20 @@ impl Registry {
     /// A record by its number.
     pub fn record(&self, id: RecordId) -> Option<&Record> {
         self.records.get(&id)
+    }
+
+    /// Whether there is any record of a migration that failed.
+    pub fn knows_failed(&self) -> bool {
+        self.failed > 0
+    }
+
+    /// All names of the users of these records; `None` if one of them is not in memory any more.
+    pub fn names_of(&self, ids: &[RecordId]) -> Option<Vec<McId>> {
+        let mut names = Vec::new();
+        for id in ids {
+            names.extend(self.records.get(id)?.names().cloned());
+        }
+        Some(names)
     }
 
     /// Records that have not ended, as of the last [`Self::expire`].
@@ -230,6 +261,7 @@ impl Registry {
         if was_ended {
             self.ended.retain(|ended| *ended != id);
         }
+        self.failed += usize::from(record.standing.failure().is_some());
         self.starts.insert((record.since, id));
         if let Some(until) = record.until {
             self.ends.insert((until, id));
@@ -243,6 +275,7 @@ impl Registry {
             return false;
         };
         self.unindex(&record);
+        self.failed -= usize::from(record.standing.failure().is_some());
         self.starts.remove(&(record.since, id));
         record
             .until

@@ -66,6 +66,11 @@ pub struct Counters {
     last_seq: AtomicU32,
     last_rtp_timestamp: AtomicU32,
     talk_bursts: AtomicU32,
+    preroll_kept: AtomicU32,
+    preroll_sent: AtomicU32,
+    preroll_evicted: AtomicU32,
+    home_sent: AtomicU32,
+    home_lost: AtomicU32,
 }
 
 /// A reading of the counters of one stream.
@@ -101,11 +106,23 @@ pub struct Snapshot {
     pub last_rtp_timestamp: u32,
     /// Talk bursts seen: marker bit, or a packet after silence.
     pub talk_bursts: u32,
+    /// Packets in the pre-roll now: a gauge.
+    pub preroll_kept: u32,
+    /// Packets of the pre-roll that went to loggers after a late decision, however many loggers.
+    pub preroll_sent: u64,
+    /// Packets that the pre-roll gave up while it was undecided where they belong: a gap.
+    pub preroll_evicted: u64,
     /// When the last packet from the right source came, also if it was dropped as blocked, as a
     /// loop, or for want of a destination; `None` before the first.
     pub last_packet: Option<Timestamp>,
     /// The address that was learned.
     pub learned: Option<SocketAddr>,
+    /// On a slot that faces home: packets of parties that were sent there to come back. Those that
+    /// did are its `packets`; copies that only probe home are not among them.
+    pub home_sent: u32,
+    /// Of those, the ones that have not come back, and are not expected to any more: home became
+    /// unreachable, or too many others were sent since.
+    pub home_lost: u32,
 }
 
 impl Snapshot {
@@ -140,8 +157,13 @@ impl Counters {
             last_seq: self.last_seq.load(RELAXED),
             last_rtp_timestamp: self.last_rtp_timestamp.load(RELAXED),
             talk_bursts: self.talk_bursts.load(RELAXED),
+            preroll_kept: self.preroll_kept.load(RELAXED),
+            preroll_sent: self.preroll_sent.load(RELAXED).into(),
+            preroll_evicted: self.preroll_evicted.load(RELAXED).into(),
             last_packet: (last_packet != 0).then(|| Timestamp::from_nanos(last_packet)),
             learned: self.learned(),
+            home_sent: self.home_sent.load(RELAXED),
+            home_lost: self.home_lost.load(RELAXED),
         }
     }
 
@@ -178,6 +200,37 @@ impl Counters {
             &self.mirror_dropped
         };
         add(counter, 1);
+    }
+
+    /// So many packets are in the pre-roll.
+    pub(super) fn preroll_holds(&self, packets: u32) {
+        self.preroll_kept.store(packets, RELAXED);
+    }
+
+    /// A packet of the pre-roll went to the loggers.
+    pub(super) fn preroll_sent(&self) {
+        add_narrow(&self.preroll_sent, 1);
+    }
+
+    /// The pre-roll gave packets up.
+    pub(super) fn preroll_evicted(&self, packets: u32) {
+        add_narrow(&self.preroll_evicted, packets);
+    }
+
+    /// A packet goes home.
+    pub(super) fn home_sent(&self) {
+        add_narrow(&self.home_sent, 1);
+    }
+
+    /// `count` packets that were sent home are not expected back any more.
+    pub(super) fn home_lost(&self, count: u32) {
+        add_narrow(&self.home_lost, count);
+    }
+
+    /// One of those came back after all.
+    pub(super) fn home_found(&self) {
+        let lost = self.home_lost.load(RELAXED);
+        self.home_lost.store(lost.saturating_sub(1), RELAXED);
     }
 
     /// The peer's address. A reader that looks while it changes may see parts of both.
@@ -278,6 +331,9 @@ mod tests {
         counters.forwarded(172);
         counters.mirrored(true);
         counters.mirrored(false);
+        counters.home_sent();
+        counters.home_lost(3);
+        counters.home_found();
         counters.set_rtp(&RtpReading {
             ssrc: 5,
             lost: -1,
@@ -290,6 +346,7 @@ mod tests {
         assert_eq!((seen.forwarded, seen.forwarded_octets), (1, 172));
         assert_eq!((seen.mirrored, seen.mirror_dropped), (1, 1));
         assert_eq!((seen.ssrc, seen.lost), (Some(5), -1));
+        assert_eq!((seen.home_sent, seen.home_lost), (1, 2));
         assert_eq!(seen.last_packet, Some(Timestamp::from_secs(9)));
     }
 
@@ -318,6 +375,6 @@ mod tests {
 
     #[test]
     fn stays_small() {
-        assert!(size_of::<Counters>() <= 152, "{}", size_of::<Counters>());
+        assert!(size_of::<Counters>() <= 176, "{}", size_of::<Counters>());
     }
 }

@@ -3,7 +3,7 @@
 use super::counters::Drop;
 use super::flow::Expect;
 use super::learn::Verdict;
-use super::slot::{Slot, SlotIndex};
+use super::slot::{Detour, Slot, SlotIndex};
 use super::stats::Heard;
 use crate::sys::mmsg::Datagram;
 use crate::wire::mux::{Protocol, classify};
@@ -20,6 +20,19 @@ pub(super) struct Decision {
     pub(super) to: Option<SlotIndex>,
     /// The peer's address is another now.
     pub(super) learned: bool,
+    /// Its part in redirect.
+    pub(super) part: Part,
+}
+
+/// The part of a datagram in redirect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// None: it goes straight.
+    None,
+    /// A party sent it, and it goes home out of this slot's socket.
+    Away(SlotIndex),
+    /// It came on a slot that faces home.
+    Back,
 }
 
 /// What a datagram turned out to be.
@@ -36,8 +49,13 @@ pub(super) fn decide(slot: &mut Slot, datagram: &Datagram<'_>, now: Timestamp) -
         taken: false,
         to: None,
         learned: false,
+        part: Part::None,
     };
-    let drop = match examine(slot, datagram, now, &mut decision.learned) {
+    let result = examine(slot, datagram, now, &mut decision.learned);
+    if let Some(detour) = &slot.detour {
+        decision.part = part(detour, result == Ok(true));
+    }
+    match result {
         Ok(rtcp) => {
             slot.counters.took(datagram.bytes.len(), rtcp);
             decision.taken = true;
@@ -46,12 +64,18 @@ pub(super) fn decide(slot: &mut Slot, datagram: &Datagram<'_>, now: Timestamp) -
             } else {
                 slot.forward
             };
-            return decision;
         }
-        Err(drop) => drop,
-    };
-    slot.counters.dropped(drop, 1);
+        Err(drop) => slot.counters.dropped(drop, 1),
+    }
     decision
+}
+
+fn part(detour: &Detour, rtcp: bool) -> Part {
+    match detour {
+        Detour::Via(_, home) if rtcp => Part::Away(*home),
+        Detour::Via(home, _) => Part::Away(*home),
+        Detour::Home(_) => Part::Back,
+    }
 }
 
 /// Whether the datagram is RTCP, or why it is dropped.
@@ -83,9 +107,11 @@ fn examine(
     if slot.blocked {
         return Err(Drop::Blocked);
     }
+    let back = slot.detour.is_some() && comes_back(slot, datagram.bytes, now)?;
     match kind {
         Kind::Rtp(packet) => {
-            if !slot.guard.passes(&packet) {
+            // What comes back has passed the guard of the slot that it came in on.
+            if !back && !slot.guard.passes(&packet) {
                 return Err(Drop::Loop);
             }
             let mut reading = slot.counters.rtp();
@@ -95,6 +121,14 @@ fn examine(
         }
         Kind::Rtcp => Ok(true),
         Kind::Other => Ok(false),
+    }
+}
+
+/// Whether the slot faces home, and the datagram is one that may come back; or why not.
+fn comes_back(slot: &mut Slot, bytes: &[u8], now: Timestamp) -> Result<bool, Drop> {
+    match slot.home() {
+        Some((home, counters)) => home.take(bytes, now, counters).map(|()| true),
+        None => Ok(false),
     }
 }
 

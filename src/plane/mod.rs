@@ -16,10 +16,12 @@ pub mod socket;
 pub mod start;
 
 mod decide;
+mod home;
 mod learn;
 mod loops;
 mod mailbox;
 mod outbox;
+mod preroll;
 mod slot;
 mod stats;
 mod worker;

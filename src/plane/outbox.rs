@@ -87,6 +87,18 @@ pub(super) fn forward_alone(
     latency.sent(datagram.received.filter(|_| ok));
 }
 
+/// Sends a copy of a packet that counts for nobody.
+pub(super) fn send_apart(
+    ring: &PacketRing,
+    buffer: usize,
+    (through, to): (&UdpSocket, &Address),
+    metrics: &WorkerMetrics,
+) {
+    // Whoever needs it notices by itself whether it has gone.
+    let _ = send_to(through, ring.datagram(buffer).bytes, to);
+    metrics.send_calls.add(1);
+}
+
 fn count_forward(counters: &Counters, octets: usize, ok: bool) {
     if ok {
         counters.forwarded(octets);
@@ -139,6 +151,19 @@ impl Copies {
             lane.owners.push(owner);
         }
         pushed
+    }
+
+    /// Sends a copy of what is not in a buffer, at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of `sendto`, or that this host does not have the family.
+    pub(super) fn send_now(&self, bytes: &[u8], to: &Address) -> io::Result<()> {
+        let lane = if to.is_ipv6() { &self.v6 } else { &self.v4 };
+        match &lane.socket {
+            Some(socket) => send_to(socket, bytes, to),
+            None => Err(io::ErrorKind::AddrNotAvailable.into()),
+        }
     }
 
     /// Whether nothing is gathered.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::command::MAX_MIRRORS;
 use super::counters::Counters;
-use super::flow::{Expect, Flow, Learn, SlotId};
+use super::flow::{Expect, Flow, Learn, Route, SlotId};
+use super::home::{self, Home};
 use super::learn::{Learner, Rules};
 use super::loops::LoopGuard;
+use super::preroll::Preroll;
 use super::stats::RtpStats;
 use crate::sys::address::Address;
 
@@ -33,7 +35,20 @@ pub(super) struct Slot {
     pub(super) guard: LoopGuard,
     /// Boxed, because most streams have none.
     pub(super) mirrors: Option<Box<Mirrors>>,
+    /// What is kept while it is undecided where the packets belong.
+    pub(super) preroll: Option<Box<Preroll>>,
+    /// Boxed for the same reason.
+    pub(super) detour: Option<Box<Detour>>,
     pub(super) counters: Arc<Counters>,
+}
+
+/// The part of a slot in redirect.
+#[derive(Debug)]
+pub(super) enum Detour {
+    /// What a party sends goes home out of these slots' sockets: RTP and datagrams, and RTCP.
+    Via(SlotIndex, SlotIndex),
+    /// The slot faces home.
+    Home(Home),
 }
 
 /// Addresses of loggers; those not in use are none.
@@ -64,6 +79,8 @@ impl Slot {
             stats: RtpStats::default(),
             guard: LoopGuard::default(),
             mirrors: None,
+            preroll: None,
+            detour: detour(None, flow, false),
             counters,
         }
     }
@@ -79,6 +96,7 @@ impl Slot {
         self.forward = SlotIndex::some(flow.forward);
         self.forward_rtcp = SlotIndex::some(flow.forward_rtcp);
         self.clock_rate = flow.clock_rate;
+        self.detour = detour(self.detour.take(), flow, declared != self.declared);
         self.declared = declared;
         if flow.window > self.window {
             self.window = flow.window;
@@ -92,11 +110,20 @@ impl Slot {
         }
     }
 
+    /// What this slot knows of home, if it faces it, and where to count.
+    pub(super) fn home(&mut self) -> Option<(&mut Home, &Counters)> {
+        match self.detour.as_deref_mut() {
+            Some(Detour::Home(home)) => Some((home, &self.counters)),
+            Some(Detour::Via(..)) | None => None,
+        }
+    }
+
     /// Whether one of the loggers is not among these.
     pub(super) fn loses_mirror(&self, targets: &[Address]) -> bool {
         let mirrors = self.mirrors.iter().flat_map(|mirrors| mirrors.iter());
+        let flushed = self.preroll.iter().flat_map(|preroll| preroll.targets());
         mirrors
-            .into_iter()
+            .chain(flushed)
             .any(|former| former.is_some() && !targets.contains(former))
     }
 
@@ -115,6 +142,29 @@ fn rules(flow: &Flow) -> Rules {
     Rules {
         learn: flow.learn,
         source: flow.source,
+    }
+}
+
+/// The wanted detour; what is known of home stays. `moved` if the declared address is another.
+fn detour(former: Option<Box<Detour>>, flow: &Flow, moved: bool) -> Option<Box<Detour>> {
+    match flow.route {
+        Route::Direct => None,
+        Route::Via { home, home_rtcp } => {
+            let rtp = SlotIndex::some(Some(home))?;
+            let rtcp = SlotIndex::some(home_rtcp).unwrap_or(rtp);
+            Some(Box::new(Detour::Via(rtp, rtcp)))
+        }
+        Route::Home(limits) => {
+            if let Some(mut former) = former
+                && let Detour::Home(home) = &mut *former
+            {
+                home.configure(limits, moved);
+                return Some(former);
+            }
+            let places = home::places(flow.expect, flow.clock_rate);
+            let home = Home::new(limits, places, rand::random());
+            Some(Box::new(Detour::Home(home)))
+        }
     }
 }
 

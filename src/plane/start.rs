@@ -31,8 +31,32 @@ pub struct Settings {
     pub command_queue: usize,
     /// Events that can wait for control, of all workers.
     pub event_queue: usize,
+    /// Bounds of the pre-roll.
+    pub preroll: Preroll,
     /// The clock of the process.
     pub clock: Clock,
+}
+
+/// Bounds of what is kept of streams whose [`keep`](super::flow::Flow::keep) asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preroll {
+    /// No packet is kept for longer; zero: none is kept.
+    pub age: Duration,
+    /// Octets for each call; zero: none.
+    pub call_bytes: usize,
+    /// Octets in all: each worker has its equal part; zero: none.
+    pub bytes: usize,
+}
+
+impl Default for Preroll {
+    /// 10 s, 1 MiB for each call, 64 MiB in all.
+    fn default() -> Self {
+        Self {
+            age: Duration::from_secs(10),
+            call_bytes: 1 << 20,
+            bytes: 64 << 20,
+        }
+    }
 }
 
 impl Settings {
@@ -43,6 +67,11 @@ impl Settings {
             pin: true,
             command_queue: 4_096,
             event_queue: 4_096,
+            preroll: Preroll {
+                age: Duration::from_secs(10),
+                call_bytes: 1 << 20,
+                bytes: 64 << 20,
+            },
             clock,
         }
     }
@@ -74,7 +103,7 @@ impl Plane {
         };
         for index in 0..count {
             let processor = processors.iter().rev().cycle().nth(index).copied();
-            plane.start_worker(index, processor.filter(|_| settings.pin), settings)?;
+            plane.start_worker(index, processor.filter(|_| settings.pin), count, settings)?;
         }
         Ok(plane)
     }
@@ -126,6 +155,7 @@ impl Plane {
         &mut self,
         index: usize,
         processor: Option<usize>,
+        workers: usize,
         settings: &Settings,
     ) -> io::Result<()> {
         let mailbox = Arc::new(Mailbox::new(settings.command_queue)?);
@@ -136,6 +166,8 @@ impl Plane {
             mailbox: Arc::clone(&mailbox),
             events: Arc::clone(&self.events),
             metrics: Arc::clone(&metrics),
+            preroll: settings.preroll,
+            workers,
         };
         // The buffers are made on the worker's own processor.
         let (tell, told) = mpsc::channel();

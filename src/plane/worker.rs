@@ -5,9 +5,9 @@
 //!    have come on the strength of them;
 //! 3. for each socket that is ready: receive a batch, decide on each datagram, gather copies for
 //!    loggers, forward;
-//! 4. send the copies that are left, settle the latencies;
+//! 4. send the copies that are left, settle the latencies, go on with the pre-roll;
 //! 5. carry out the commands that woke the worker, with the same bound;
-//! 6. report slots that were closed, again if there was no room before.
+//! 6. report home lost or back, and slots that were closed, again if there was no room before.
 //!
 //! A socket gives one batch for each wake-up, so that none starves the others; what is left is
 //! reported ready again.
@@ -21,19 +21,23 @@ use crossbeam::utils::CachePadded;
 
 use super::command::{Command, Event};
 use super::counters::Drop;
-use super::decide::decide;
+use super::decide::{Part, decide};
 use super::events::EventQueue;
 use super::flow::SlotId;
 use super::latency::Recorder;
 use super::mailbox::Mailbox;
 use super::metrics::WorkerMetrics;
 use super::outbox::{Copies, Forwards, forward_alone};
+use super::preroll::{Prerolls, Way};
 use super::slot::{Slot, SlotIndex, SlotTable};
+use super::start::Preroll as Bounds;
 use crate::sys::address::Address;
 use crate::sys::clock::Clock;
 use crate::sys::epoll::{Epoll, Ready};
 use crate::sys::mmsg::PacketRing;
 use crate::wire::time::Timestamp;
+
+mod redirect;
 
 /// One worker; lives on its own thread.
 #[derive(Debug)]
@@ -51,9 +55,12 @@ pub(super) struct Worker {
     cursor: usize,
     forwards: Forwards,
     copies: Copies,
+    prerolls: Prerolls,
     latency: Recorder,
     /// Closed slots that control has not been told of.
     closed: Vec<SlotId>,
+    /// Slots facing home that have something to tell; each is here once at most.
+    news: Vec<u32>,
 }
 
 /// What a worker is given at its start.
@@ -64,6 +71,9 @@ pub(super) struct Equipment {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) events: Arc<EventQueue>,
     pub(super) metrics: Arc<CachePadded<WorkerMetrics>>,
+    pub(super) preroll: Bounds,
+    /// How many workers there are.
+    pub(super) workers: usize,
 }
 
 impl Worker {
@@ -83,15 +93,19 @@ impl Worker {
             cursor: 0,
             forwards: Forwards::new(BATCH),
             copies: Copies::new(COPIES)?,
+            prerolls: Prerolls::new(&equipment.preroll, equipment.workers),
             latency: Recorder::new()?,
             closed: Vec::new(),
+            news: Vec::new(),
         })
     }
 
     /// Works until told to stop; then gives the sockets, with what has arrived on them since.
     pub(super) fn run(mut self) -> Vec<(SlotId, UdpSocket)> {
         while !self.mailbox.is_stopping() {
-            let wait = (!self.closed.is_empty()).then_some(REPORT_AGAIN);
+            let untold = !self.closed.is_empty() || !self.news.is_empty();
+            let report = untold.then_some(REPORT_AGAIN);
+            let wait = report.into_iter().chain(self.prerolls.patience()).min();
             if self.epoll.wait(&mut self.ready, wait).is_err() {
                 break; // only if the descriptor itself is broken
             }
@@ -115,11 +129,14 @@ impl Worker {
             self.copies.flush(&self.ring, &self.slots, &self.metrics);
             self.cursor = 0;
             self.latency.settle();
+            self.prerolls(|prerolls, slots, way| prerolls.work(slots, now, way));
             if commanded {
                 self.take_commands(now);
             }
+            self.report_home();
             self.report_closed();
         }
+        self.prerolls(Prerolls::stop);
         self.slots.into_sockets()
     }
 
@@ -160,9 +177,11 @@ impl Worker {
             let address = slot.peer.to_std();
             self.tell_learned(index, address);
         }
-        if decision.taken {
+        if decision.part != Part::None {
+            self.redirect(index, buffer, decision, alone, now);
+        } else if decision.taken {
             self.forward(index, buffer, decision.to, alone);
-            self.copy(index, buffer);
+            self.copy(index, buffer, now);
         }
     }
 
@@ -189,7 +208,10 @@ impl Worker {
     }
 
     /// Gathers the copies of a packet, one for each logger.
-    fn copy(&mut self, index: u32, buffer: usize) {
+    fn copy(&mut self, index: u32, buffer: usize, now: Timestamp) {
+        if self.slots.slot(index).is_some_and(|s| s.preroll.is_some()) {
+            self.keep(index, buffer, now);
+        }
         let Some(mirrors) = self
             .slots
             .slot(index)
@@ -203,6 +225,29 @@ impl Worker {
                 self.copies.push(buffer, index, to);
             }
         }
+    }
+
+    /// Copies a packet into the pre-roll.
+    fn keep(&mut self, index: u32, buffer: usize, now: Timestamp) {
+        let way = Way {
+            copies: &self.copies,
+            metrics: &self.metrics,
+        };
+        let datagram = self.ring.datagram(buffer);
+        self.prerolls
+            .keep(&mut self.slots, index, &datagram, now, &way);
+    }
+
+    /// Does something about the pre-roll.
+    fn prerolls<T>(
+        &mut self,
+        action: impl FnOnce(&mut Prerolls, &mut SlotTable, &Way<'_>) -> T,
+    ) -> T {
+        let way = Way {
+            copies: &self.copies,
+            metrics: &self.metrics,
+        };
+        action(&mut self.prerolls, &mut self.slots, &way)
     }
 
     fn flush_forwards(&mut self, index: u32) {
@@ -242,6 +287,7 @@ impl Worker {
             };
             self.metrics.commands.add(1);
             self.carry_out(command, now);
+            self.prerolls.settle(&mut self.slots, now);
         }
         self.metrics.slots.set(self.slots.len() as u64);
         if self.mailbox.has_more() {
@@ -263,6 +309,7 @@ impl Worker {
             } => {
                 let slot = Slot::new(socket, &flow, counters);
                 let watched = self.epoll.add(&slot.socket, index.into()).is_ok();
+                self.prerolls(|prerolls, slots, way| prerolls.close(slots, index, way));
                 let former = self.slots.insert(index, slot);
                 if let Some(former) = &former {
                     let _ = self.epoll.remove(&former.socket);
@@ -270,9 +317,11 @@ impl Worker {
                 if former.is_some() || !watched {
                     self.metrics.commands_failed.add(1);
                 }
+                self.prerolls.configure(&mut self.slots, index, flow.keep);
             }
             Command::Configure { slot, flow } => {
                 self.with_slot(slot, |slot| slot.configure(&flow));
+                self.prerolls.configure(&mut self.slots, slot.0, flow.keep);
             }
             Command::Mirror { slot, targets } => {
                 let targets: Vec<Address> = targets.into_iter().map(Into::into).collect();
@@ -282,7 +331,9 @@ impl Worker {
                 if known.is_some_and(|slot| slot.loses_mirror(&targets)) {
                     self.drain(slot, now);
                 }
-                self.with_slot(slot, |slot| slot.mirror(targets.into_iter()));
+                let live =
+                    self.prerolls(|prerolls, slots, way| prerolls.aim(slots, slot.0, targets, way));
+                self.with_slot(slot, |slot| slot.mirror(live.into_iter()));
             }
             Command::Batch(commands) => {
                 for command in commands {
@@ -291,6 +342,7 @@ impl Worker {
             }
             Command::Close { slot } => {
                 self.drain(slot, now);
+                self.prerolls(|prerolls, slots, way| prerolls.close(slots, slot.0, way));
                 if let Some(slot) = self.slots.remove(slot.0) {
                     let _ = self.epoll.remove(&slot.socket);
                 } else {

@@ -61,6 +61,12 @@ impl Announcer {
         self.0.news.notify_one();
     }
 
+    /// All mirrors of an earlier process that go on are open again.
+    pub(super) fn settle(&self) {
+        self.queue().settle();
+        self.0.news.notify_one();
+    }
+
     /// What became of announcements.
     pub(super) fn counts(&self) -> Counts {
         self.queue().counts
@@ -68,13 +74,16 @@ impl Announcer {
 
     /// Tells the logger through this door from now on; one that is another one, or knows nothing,
     /// is told of all that is open.
-    pub(super) fn retarget(&self, door: Door) {
+    /// Gives whether that is another one than before.
+    pub(super) fn retarget(&self, door: Door) -> bool {
         let mut now = self.0.door.lock().unwrap_or_else(PoisonError::into_inner);
-        if *now != door {
+        let changed = *now != door;
+        if changed {
             *now = door;
             drop(now);
             self.0.news.notify_one();
         }
+        changed
     }
 
     /// The last mirror has gone from this logger: it is told so, within reason, and no more.

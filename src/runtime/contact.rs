@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use super::announcer::Announcer;
+use super::announcer::{Announcer, Door};
 use crate::logger::service::{Handle, LoggerError, MirrorKey};
 use crate::mirror::announce::{Announcement, Counts};
 use crate::wire::block::{CallInfo, StreamInfo};
@@ -79,6 +79,30 @@ impl Contact {
             Self::Here(handle) => handle.close(key),
             Self::There(announcer) => announcer.say(Announcement::Close { mirror: key.mirror }),
             Self::Silent => {}
+        }
+    }
+
+    /// All mirrors of an earlier process that go on are open again: others have ended.
+    pub(super) fn settle(&self) {
+        match self {
+            Self::There(announcer) => announcer.settle(),
+            Self::Here(_) | Self::Silent => {}
+        }
+    }
+
+    /// Tells it through this door from now on; whether that is another one.
+    pub(super) fn retarget(&self, door: Door) -> bool {
+        match self {
+            Self::There(announcer) => announcer.retarget(door),
+            Self::Here(_) | Self::Silent => false,
+        }
+    }
+
+    /// No mirror goes there any more, nor will.
+    pub(super) fn retire(&self) {
+        match self {
+            Self::There(announcer) => announcer.retire(),
+            Self::Here(_) | Self::Silent => {}
         }
     }
 

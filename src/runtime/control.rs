@@ -104,7 +104,7 @@ pub(super) async fn run(
 ) -> std::io::Result<Engine> {
     let news = Readable::new(engine.plane().events().as_fd())?;
     let mut batch = Vec::with_capacity(BATCH);
-    loop {
+    while !engine.is_over() {
         // A flood of requests must not hold up time.
         if engine.poll_timeout().is_some_and(|at| at <= engine.now()) {
             engine.tick();

@@ -3,13 +3,17 @@
 
 use std::sync::Arc;
 
+use tracing::info;
+
 use super::control::{Mailbox, Stopped};
 use super::engine::Engine;
-use crate::hook::{Control, RegistryFailure};
+use super::primary::Primaries;
+use crate::hook::{Control, Drain, Draining, RegistryFailure};
 use crate::migration::record::{Record, RecordId};
 use crate::migration::registry::{
     Change, NewRecord, RecordFilter, RecordUpdate, Registry, RegistryError,
 };
+use crate::migration::telling::Told;
 use crate::session::reply::{Error, Reply};
 use crate::session::request::Request;
 use crate::store::registry::{Store, StoreError};
@@ -20,12 +24,17 @@ use crate::wire::time::Timestamp;
 pub struct Door {
     mailbox: Mailbox,
     store: Arc<Store>,
+    primaries: Primaries,
 }
 
 impl Door {
-    /// A door to this control loop and store.
-    pub(super) fn new(mailbox: Mailbox, store: Arc<Store>) -> Self {
-        Self { mailbox, store }
+    /// A door to this control loop and store; these primaries are told of what changes.
+    pub(super) fn new(mailbox: Mailbox, store: Arc<Store>, primaries: Primaries) -> Self {
+        Self {
+            mailbox,
+            store,
+            primaries,
+        }
     }
 
     /// A change in two phases: checked and reserved, stored, and only then in force. It runs to
@@ -37,11 +46,14 @@ impl Door {
         let door = self.clone();
         let whole = tokio::spawn(async move {
             let change = door.prepare(prepare).await?;
-            let stored = match door.store.put(change.records().to_vec()) {
+            let records = change.records().to_vec();
+            let stored = match door.store.put(records.clone()) {
                 Ok(stored) => stored.wait().await,
                 Err(busy) => Err(busy),
             };
-            door.finish(change, stored).await
+            let record = door.finish(change, stored).await?;
+            door.primaries.changed(&records);
+            Ok(record)
         });
         whole.await.unwrap_or(Err(RegistryFailure::Busy))
     }
@@ -63,7 +75,7 @@ impl Door {
         stored: Result<(), StoreError>,
     ) -> Result<Record, RegistryFailure> {
         let finish = move |engine: &mut Engine| match stored {
-            Ok(()) => Ok(engine.change_registry(|registry| registry.commit(change))),
+            Ok(()) => Ok(engine.commit(change)),
             Err(error) => {
                 engine.registry_mut().abort(change);
                 Err(RegistryFailure::Store(error.to_string()))
@@ -103,6 +115,27 @@ impl Control for Door {
             engine.registry().list(&filter, now)
         });
         Ok(listed.await?)
+    }
+
+    fn told(&self, record: &Record) -> Option<Told> {
+        self.primaries.told(record)
+    }
+}
+
+impl Drain for Door {
+    async fn drain(&self, exit_when_empty: bool) -> Option<Draining> {
+        info!(exit_when_empty, "draining: no new calls are taken");
+        let job = move |engine: &mut Engine| engine.drain(exit_when_empty);
+        self.mailbox.with(job).await.ok()
+    }
+
+    async fn undrain(&self) -> Option<Draining> {
+        info!("calls are taken again");
+        self.mailbox.with(Engine::undrain).await.ok()
+    }
+
+    async fn draining(&self) -> Option<Draining> {
+        self.mailbox.with(|engine| engine.drained()).await.ok()
     }
 }
 

@@ -6,25 +6,29 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::homes::{HomeNews, Homes};
 use super::journal::{self, Keeper, Past, Restored};
 use super::limited::Limited;
-use super::mirrors::Mirrors;
+use super::loggers::{Maker, Wanted};
+use super::mirrors::{Mirrors, Replaced};
 use super::sockets::{Sockets, Totals};
 use super::surroundings::Surroundings;
+use crate::hook::Draining;
 use crate::logger::service::Handle;
 use crate::logger::stats::Stats;
 use crate::migration::agreement::Agreement;
-use crate::migration::registry::Registry;
+use crate::migration::identity::SystemName;
+use crate::migration::record::Record;
+use crate::migration::registry::{Change, Registry};
 use crate::plane;
 use crate::plane::latency::Latencies;
 use crate::session::command::{Command, Notice};
-use crate::session::core::{Core, Event, World};
+use crate::session::core::{Core, Event, Settings, World};
 use crate::session::host::Room;
 use crate::session::ids::WorkerIndex;
-use crate::session::journal::{NotRestored, Record};
+use crate::session::journal::{NotRestored, Record as CallRecord};
 use crate::session::reply::{Error, Reply, Statistics};
 use crate::session::request::Request;
 use crate::store::journal::{Health, Journal, Loaded};
@@ -46,6 +50,7 @@ pub struct Engine {
     /// Latencies told by the workers so far.
     latencies: Option<Latencies>,
     limits: Limits,
+    draining: Draining,
     /// What workers reported; kept to be used again.
     news: Vec<(usize, plane::command::Event)>,
     /// The call journal, if there is one.
@@ -76,6 +81,7 @@ impl Engine {
             oneway: 0,
             latencies: None,
             limits: Limits::default(),
+            draining: Draining::default(),
             news: Vec::new(),
             keeper: None,
             suspending: false,
@@ -114,7 +120,7 @@ impl Engine {
         journal::report(restored, Clock::monotonic().saturating_sub(begun));
     }
 
-    fn restore_call(&mut self, record: Record) -> Result<(), NotRestored> {
+    fn restore_call(&mut self, record: CallRecord) -> Result<(), NotRestored> {
         let world = World {
             registry: &self.registry,
             agreements: &self.agreements,
@@ -258,8 +264,12 @@ impl Engine {
 
     /// Lets core and registry take account of time.
     pub fn tick(&mut self) {
-        if !self.registry.expire(self.clock.now()).is_empty() {
-            self.event(Event::RegistryChanged);
+        let changed = self.registry.expire(self.clock.now());
+        if !changed.is_empty() {
+            self.event(match self.registry.names_of(&changed) {
+                Some(names) => Event::RecordsChanged(names),
+                None => Event::RegistryChanged,
+            });
         }
         self.event(Event::Tick);
         self.write_journal();
@@ -280,11 +290,60 @@ impl Engine {
         &mut self.registry
     }
 
-    /// Changes the registry; calls that this concerns are decided anew.
-    pub fn change_registry<T>(&mut self, change: impl FnOnce(&mut Registry) -> T) -> T {
-        let result = change(&mut self.registry);
-        self.event(Event::RegistryChanged);
-        result
+    /// Makes a stored change of the registry effective; the calls that name its users are decided
+    /// anew.
+    pub(super) fn commit(&mut self, change: Change) -> Record {
+        let names = self.registry.names_touched(&change);
+        let record = self.registry.commit(change);
+        if !names.is_empty() {
+            self.event(Event::RecordsChanged(names));
+        }
+        record
+    }
+
+    /// Takes over another configuration; calls that it concerns are decided anew. Gives the names
+    /// of loggers that are shown another token. Must be called within a tokio runtime.
+    pub(super) fn reconfigure(&mut self, new: Reconfiguration) -> Vec<String> {
+        self.core.reconfigure(new.core);
+        let others = new.agreements.iter().map(|a| a.primary.clone());
+        self.registry.know_systems(new.system, others.collect());
+        let agreed = self.agreements != new.agreements;
+        self.agreements = new.agreements;
+        let Replaced { any, lost, renewed } = self.mirrors.reconfigure(&new.loggers, &new.maker);
+        if agreed || any {
+            self.event(Event::Reconfigured { lost });
+        }
+        self.mirrors.sweep();
+        renewed
+    }
+
+    /// Refuses new calls from now on; `exit_when_empty` ends the relay with the last call.
+    pub(super) fn drain(&mut self, exit_when_empty: bool) -> Draining {
+        let since = self.draining.since.unwrap_or_else(|| self.clock.now());
+        self.draining.since = Some(since);
+        self.draining.exit_when_empty = exit_when_empty;
+        self.core.drain(true);
+        self.drained()
+    }
+
+    /// Takes calls again.
+    pub(super) fn undrain(&mut self) -> Draining {
+        self.draining = Draining::default();
+        self.core.drain(false);
+        self.drained()
+    }
+
+    /// Whether it drains, and how far it is.
+    pub(super) fn drained(&self) -> Draining {
+        Draining {
+            calls: self.core.open_calls() as u64,
+            ..self.draining
+        }
+    }
+
+    /// Whether it is drained, and is to end then.
+    pub(super) fn is_over(&self) -> bool {
+        self.draining.exit_when_empty && self.core.open_calls() == 0
     }
 
     /// The workers, to read their counters.
@@ -366,10 +425,10 @@ impl Engine {
 
     /// Drains the core; then it is told what came of that at once, and is drained again.
     fn carry_out(&mut self) {
-        self.drain();
+        self.obey();
         while let Some(event) = self.homes.poll() {
             self.tell(event);
-            self.drain();
+            self.obey();
         }
         self.sockets.flush();
         if let Some(keeper) = &mut self.keeper {
@@ -377,7 +436,7 @@ impl Engine {
         }
     }
 
-    fn drain(&mut self) {
+    fn obey(&mut self) {
         while let Some(command) = self.core.poll_command() {
             match command {
                 Command::Configure { stream, flow } => self.sockets.configure(stream, &flow),
@@ -433,6 +492,64 @@ impl Engine {
                     );
                 }
             }
+            Notice::HomeUp(call, primary) => {
+                debug!(%call, primary, "media goes through home");
+            }
+            Notice::HomeFailed {
+                call,
+                primary,
+                reason,
+            } => {
+                debug!(%call, primary, reason, "no anchor takes a home leg");
+                if let Some(held_back) = self.limits.home_failed.permit() {
+                    warn!(
+                        primary,
+                        reason,
+                        held_back,
+                        "no anchor takes the media of a call: it goes straight, and is tried again"
+                    );
+                }
+            }
+            Notice::HomeLost {
+                call,
+                primary,
+                unanswered,
+            } => {
+                debug!(%call, primary, unanswered, "home does not answer, it is bypassed");
+                if let Some(held_back) = self.limits.home_lost.permit() {
+                    warn!(
+                        primary,
+                        unanswered,
+                        held_back,
+                        "an anchor does not send back what goes there: media of a call goes \
+                         straight"
+                    );
+                }
+            }
+            Notice::HomeBack(call, primary) => {
+                debug!(%call, primary, "home answers again, media goes through it");
+                if let Some(held_back) = self.limits.home_back.permit() {
+                    info!(primary, held_back, "an anchor answers again");
+                }
+            }
+            Notice::MigrationRefused(call, reason) => {
+                debug!(%call, "offer refused: the migration of a party failed");
+                if let Some(held_back) = self.limits.refused.permit() {
+                    warn!(
+                        reason,
+                        held_back, "offer refused: the migration of a party failed"
+                    );
+                }
+            }
+            Notice::NotObeyed(call, primary) => {
+                debug!(%call, %primary, "stop or pause of a mandatory mirror not obeyed");
+                if let Some(held_back) = self.limits.mandatory.permit() {
+                    warn!(
+                        %primary,
+                        held_back, "stop or pause of a mandatory mirror not obeyed"
+                    );
+                }
+            }
             Notice::UnknownInterface(call, name) => {
                 debug!(%call, name, "unknown interface asked for");
                 if let Some(held_back) = self.limits.interface.permit() {
@@ -446,11 +563,31 @@ impl Engine {
     }
 }
 
+/// Another configuration, as far as it concerns the engine.
+#[derive(Debug)]
+pub(super) struct Reconfiguration {
+    /// Limits, time-outs and defaults; the rest is not looked at.
+    pub(super) core: Settings,
+    /// Our own system.
+    pub(super) system: SystemName,
+    /// All agreements.
+    pub(super) agreements: Vec<Agreement>,
+    /// All loggers, with their tokens.
+    pub(super) loggers: Vec<Wanted>,
+    /// Makes those that are new.
+    pub(super) maker: Maker,
+}
+
 /// Limits of log lines.
 #[derive(Debug, Default)]
 struct Limits {
     one_way: Limited,
+    home_failed: Limited,
+    home_lost: Limited,
+    home_back: Limited,
     interface: Limited,
+    refused: Limited,
+    mandatory: Limited,
 }
 
 /// Figures of the engine, for metrics.

@@ -7,8 +7,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, sleep};
 use tracing::{info, warn};
 
+use super::reload::{Origin, Parts, Reloader};
 use super::servers::{Http, until};
-use super::{setup, signals};
+use super::signals::Hangups;
+use super::{setup, signals, users};
 use crate::admin::{self, Readiness};
 use crate::config::Config;
 use crate::hook::http;
@@ -20,30 +22,56 @@ use crate::sys::clock::Clock;
 ///
 /// # Errors
 /// What could not be opened or bound, and what went wrong at the end.
-pub fn run_until_signal(config: &Config) -> Result<()> {
+pub fn run_until_signal(config: &Config, origin: Origin) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(run(config))
+    runtime.block_on(run(config, origin))
 }
 
-async fn run(config: &Config) -> Result<()> {
+async fn run(config: &Config, origin: Origin) -> Result<()> {
     let clock = Clock::start();
+    let hangups = Hangups::listen()?;
     let doors = Http::bind(config).await?;
     let settings = setup::logger_settings(config, true);
+    let users = users::open(config, clock)?;
     let service = Service::start(settings.clone(), clock).context(setup::ARCHIVE)?;
     let (first, last) = config.archive.ports;
     info!(address = %config.archive.bind, first, last, "media is taken as plain RTP");
     let relays = Relays::new(clock);
-    let protected = routes(service.handle(), &settings, relays.clone());
+    let reloader = Reloader::new(
+        origin,
+        config.clone(),
+        doors.settings.gate.clone(),
+        Parts::Logger(service.handle()),
+    );
+    let mut protected = routes(service.handle(), &settings, relays.clone())
+        .merge(http::reload_routes(reloader.clone()));
     let (stop, stopping) = watch::channel(false);
     let ready = stopping.clone();
-    let open = admin::health(move || match *ready.borrow() {
-        false => Readiness::Ready,
-        true => Readiness::NotReady("the logger is stopping".to_owned()),
+    let open = admin::health(move || {
+        let readiness = match *ready.borrow() {
+            false => Readiness::Ready,
+            true => Readiness::NotReady("the logger is stopping".to_owned()),
+        };
+        std::future::ready(readiness)
     });
+    let mut open = open;
+    if let Some(primary) = users {
+        let (behind_token, own_access) = primary.routes();
+        protected = protected
+            .merge(behind_token)
+            .merge(users::metrics(&primary));
+        open = open.merge(own_access);
+        let partners = config.partners.len();
+        info!(
+            partners,
+            "users of this system are kept, and their migrations are marked"
+        );
+    }
     let mut serving = serve(doors, protected, open, &stopping);
-    serving.spawn(close_silent(service.handle(), relays, stopping));
+    serving.spawn(close_silent(service.handle(), relays, stopping.clone()));
+    serving.spawn(reloader.at(hangups, stopping));
     signals::terminate().await?;
     info!("stopping: closing recordings");
     stop.send_replace(true);

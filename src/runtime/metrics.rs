@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::control::Mailbox;
 use super::engine::Engine;
+use super::primary::Primaries;
 use crate::admin::{self, Readiness, Source};
 use crate::hook::ng::command::Command;
 use crate::hook::ng::counters::Counters;
@@ -17,22 +18,32 @@ use crate::plane::latency::Latencies;
 use crate::session::host::DROP_REASONS;
 use crate::session::reply::{PortUse, Statistics};
 use crate::telemetry::metrics::{
-    Archive, Calls, Journal, Latency, Media, Ports, Requests, Snapshot, Worker,
+    Archive, Calls, Homes, Journal, Latency, Media, Ports, Requests, Snapshot, Worker,
 };
 
 /// Routes for operators: those that need the token, and those that are open.
 pub(super) fn routes(
     mailbox: &Mailbox,
     ng: Arc<Counters>,
+    primaries: Primaries,
     stopping: watch::Receiver<bool>,
 ) -> (Router, Router) {
     let figures = RelayFigures {
         mailbox: mailbox.clone(),
         ng,
+        primaries,
     };
-    let ready = move || match *stopping.borrow() {
-        false => Readiness::Ready,
-        true => Readiness::NotReady("the relay is stopping".to_owned()),
+    let mailbox = mailbox.clone();
+    let ready = move || {
+        let (mailbox, stopping) = (mailbox.clone(), *stopping.borrow());
+        async move {
+            let draining = mailbox.with(|engine| engine.drained().since.is_some());
+            match (stopping, draining.await) {
+                (false, Ok(false)) => Readiness::Ready,
+                (false, Ok(true)) => Readiness::NotReady("draining".to_owned()),
+                (true, _) | (_, Err(_)) => Readiness::NotReady("the relay is stopping".to_owned()),
+            }
+        }
     };
     (admin::metrics(figures), admin::health(ready))
 }
@@ -42,12 +53,14 @@ pub(super) fn routes(
 struct RelayFigures {
     mailbox: Mailbox,
     ng: Arc<Counters>,
+    primaries: Primaries,
 }
 
 impl Source for RelayFigures {
     async fn snapshot(&self) -> Option<Snapshot> {
         let mut snapshot = self.mailbox.with(of_engine).await.ok()?;
         snapshot.requests = requests(&self.ng);
+        snapshot.tellings = self.primaries.figures();
         Some(snapshot)
     }
 }
@@ -85,7 +98,9 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         latency,
         ports: statistics.ports.iter().map(ports).collect(),
         requests: Vec::new(),
+        tellings: Vec::new(),
         loggers: engine.loggers(),
+        homes: homes(&statistics),
         archive: engine.archive().map(archive),
         journal: engine.journal().map(|(restored, health)| Journal {
             behind: health.behind,
@@ -95,6 +110,7 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
             lost: restored.lost,
         }),
         migrations: engine.registry().open_count() as u64,
+        draining: engine.drained().since.is_some(),
     }
 }
 
@@ -104,6 +120,8 @@ fn calls(statistics: &Statistics, oneway: u64) -> Calls {
         mirrored: statistics.mirrored_calls,
         started: statistics.calls_total,
         rejected: statistics.rejected_total,
+        migration_refused: statistics.migration_refused_total,
+        recording_not_obeyed: statistics.recording_not_obeyed_total,
         ended: vec![
             ("deleted", statistics.deleted_total),
             ("media-timeout", statistics.timeout_total),
@@ -114,6 +132,16 @@ fn calls(statistics: &Statistics, oneway: u64) -> Calls {
         one_way: statistics.oneway_total.max(oneway),
         no_media: statistics.zeroway_total,
         duration: Duration::from_millis(statistics.duration_total_ms),
+    }
+}
+
+fn homes(statistics: &Statistics) -> Homes {
+    let states = ["pending", "up", "bypassed", "failed"];
+    Homes {
+        open: states.into_iter().zip(statistics.homes).collect(),
+        failures: statistics.home_failures_total,
+        bypasses: statistics.home_bypasses_total,
+        returns: statistics.home_returns_total,
     }
 }
 

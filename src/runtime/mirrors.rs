@@ -1,15 +1,17 @@
 //! Carries out the core's mirror commands: picks the logger, gives each stream its port there,
 //! tells the logger and the worker.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use rustc_hash::FxHashMap;
 use tracing::{debug, warn};
 
 use super::contact::Contact;
-use super::journal::Place;
 use super::limited::Limited;
+use super::loggers::{Maker, Wanted};
 use super::sockets::Sockets;
+use crate::config::Transport;
 use crate::logger::service::{Handle, MirrorKey};
 use crate::mirror::announce::Counts;
 use crate::mirror::rtp::{PortBook, PortPair, pair_key};
@@ -17,6 +19,8 @@ use crate::session::host::{Room, Taken};
 use crate::session::ids::{MirrorId, StreamId};
 use crate::telemetry::metrics;
 use crate::wire::block::{CallInfo, StreamInfo};
+
+mod former;
 
 /// The loggers that are configured, and the mirrors that are open.
 #[derive(Debug)]
@@ -40,10 +44,14 @@ pub(super) struct Mirrors {
 pub(super) struct Logger {
     /// Its name in agreements.
     pub(super) name: String,
+    /// As it is configured.
+    pub(super) way: Transport,
     /// Its ports, which this relay alone gives out.
     pub(super) ports: PortBook,
     /// How it is told what its ports are used for.
     pub(super) contact: Contact,
+    /// It is not configured any more: it gets no further mirrors.
+    pub(super) retired: bool,
 }
 
 /// One open mirror.
@@ -119,84 +127,6 @@ impl Mirrors {
             streams: FxHashMap::default(),
         };
         self.open.insert(id, mirror);
-    }
-
-    /// Opens a mirror where it was before a restart; false if it cannot be there any more.
-    fn open_again(&mut self, id: MirrorId, wanted: Room<'_>, info: &CallInfo) -> bool {
-        let Some(mut mirror) = self.former.remove(&id) else {
-            return false;
-        };
-        let logger = &mut self.loggers[mirror.logger];
-        if !wanted.loggers.contains(&logger.name) {
-            mirror.give_all_back(&mut logger.ports);
-            return false;
-        }
-        while mirror.aside.len() + mirror.kept.len() < wanted.pairs {
-            match logger.ports.take() {
-                Some(pair) => mirror.aside.push(pair),
-                None => break,
-            }
-        }
-        logger.contact.open(&mirror.key, info.clone());
-        self.open.insert(id, mirror);
-        true
-    }
-
-    /// Where a mirror goes, for the journal.
-    pub(super) fn place(&self, id: MirrorId) -> Option<Place> {
-        let mirror = self.open.get(&id)?;
-        let used = mirror
-            .pairs
-            .iter()
-            .map(|(at, (pair, _))| (*at, pair.even()));
-        let kept = mirror.kept.iter().map(|(at, pair)| (*at, pair.even()));
-        Some(Place {
-            mirror: id,
-            logger: self.loggers[mirror.logger].name.clone(),
-            aside: mirror.aside.iter().map(|pair| pair.even()).collect(),
-            pairs: used.chain(kept).collect(),
-        })
-    }
-
-    /// Before calls are restored: keeps the ports of their mirrors for them. What is not free is
-    /// left out.
-    pub(super) fn expect(&mut self, places: Vec<Place>) {
-        for place in places {
-            let named = |logger: &Logger| logger.name == place.logger;
-            let Some(logger) = self.loggers.iter().position(named) else {
-                continue;
-            };
-            let ports = &mut self.loggers[logger].ports;
-            let kept = place
-                .pairs
-                .iter()
-                .filter_map(|(at, even)| Some((*at, ports.claim(*even)?)));
-            let kept = kept.collect();
-            let aside = place.aside.iter().filter_map(|even| ports.claim(*even));
-            let mirror = Mirror {
-                key: MirrorKey {
-                    relay: self.instance.clone(),
-                    mirror: place.mirror.0,
-                },
-                logger,
-                aside: aside.collect(),
-                kept,
-                pairs: FxHashMap::default(),
-                streams: FxHashMap::default(),
-            };
-            if let Some(mut twice) = self.former.insert(place.mirror, mirror) {
-                twice.give_all_back(&mut self.loggers[twice.logger].ports);
-            }
-        }
-    }
-
-    /// All calls are restored: ports that were kept for others are free.
-    pub(super) fn settle(&mut self) {
-        let mut former: Vec<(MirrorId, Mirror)> = self.former.drain().collect();
-        former.sort_unstable_by_key(|(id, _)| *id);
-        for (_, mut mirror) in former {
-            mirror.give_all_back(&mut self.loggers[mirror.logger].ports);
-        }
     }
 
     /// Tells the logger what has changed about the call.
@@ -276,6 +206,67 @@ impl Mirrors {
         }
     }
 
+    /// Goes over to these loggers. Those that are as before keep their mirrors. Gives the mirrors
+    /// whose logger is gone or has moved; they are to be closed, and [`Self::sweep`] is to be
+    /// called after that. Must be called within a tokio runtime.
+    pub(super) fn reconfigure(&mut self, wanted: &[Wanted], maker: &Maker) -> Replaced {
+        let former = std::mem::take(&mut self.loggers);
+        let mut former: Vec<Option<Logger>> = former.into_iter().map(Some).collect();
+        let mut places = vec![0; former.len()];
+        let mut replaced = Replaced::default();
+        for wanted in wanted {
+            let stays = |logger: &Option<Logger>| logger.as_ref().is_some_and(|l| l.is(wanted));
+            let known = former.iter().position(stays);
+            let stays = known.and_then(|at| {
+                places[at] = self.loggers.len();
+                former[at].take()
+            });
+            let logger = match stays {
+                Some(mut logger) => {
+                    if logger.renew(wanted) {
+                        replaced.renewed.push(logger.name.clone());
+                    }
+                    logger
+                }
+                None => {
+                    replaced.any = true;
+                    maker.make(wanted)
+                }
+            };
+            self.loggers.push(logger);
+        }
+        for (at, logger) in former.into_iter().enumerate() {
+            if let Some(mut logger) = logger {
+                logger.retired = true;
+                replaced.any = true;
+                places[at] = self.loggers.len();
+                self.loggers.push(logger);
+            }
+        }
+        #[expect(clippy::iter_over_hash_type, reason = "what is found is sorted")]
+        for (id, mirror) in &mut self.open {
+            mirror.logger = places[mirror.logger];
+            if self.loggers[mirror.logger].retired {
+                replaced.lost.push(*id);
+            }
+        }
+        replaced.lost.sort_unstable();
+        replaced
+    }
+
+    /// Forgets loggers that are not configured any more and have no mirrors.
+    pub(super) fn sweep(&mut self) {
+        let used: BTreeSet<usize> = self.open.values().map(|mirror| mirror.logger).collect();
+        // They stand behind all others.
+        while let Some(last) = self.loggers.last()
+            && last.retired
+            && !used.contains(&(self.loggers.len() - 1))
+        {
+            last.contact.retire();
+            self.loggers.pop();
+        }
+    }
+
     /// Mirrors that are open.
     pub(super) fn len(&self) -> usize {
         self.open.len()
@@ -341,21 +332,57 @@ impl Mirrors {
     }
 }
 
-impl Mirror {
-    /// Gives the pairs back that no stream uses.
-    fn give_all_back(&mut self, ports: &mut PortBook) {
-        let mut kept: Vec<PortPair> = self.kept.drain().map(|(_, pair)| pair).collect();
-        kept.sort_unstable_by_key(|pair| pair.even());
-        for pair in self.aside.drain(..).chain(kept) {
-            ports.give_back(pair);
-        }
+impl Logger {
+    /// Whether it is the one that is wanted, for the media that goes there.
+    fn is(&self, wanted: &Wanted) -> bool {
+        let same_way = match (&self.way, &wanted.logger.transport) {
+            (Transport::Embedded, Transport::Embedded) => true,
+            (
+                Transport::Rtp {
+                    addresses,
+                    ports,
+                    announce,
+                },
+                Transport::Rtp {
+                    addresses: new_addresses,
+                    ports: new_ports,
+                    announce: new_announce,
+                },
+            ) => {
+                let told = announce.is_some() == new_announce.is_some();
+                addresses == new_addresses && ports == new_ports && told
+            }
+            (Transport::Embedded, Transport::Rtp { .. })
+            | (Transport::Rtp { .. }, Transport::Embedded) => false,
+        };
+        !self.retired && self.name == wanted.logger.name && same_way
     }
+
+    /// Takes over where it is told, and with which token; whether only the token is another one.
+    fn renew(&mut self, wanted: &Wanted) -> bool {
+        let moved = self.way != wanted.logger.transport;
+        self.way = wanted.logger.transport.clone();
+        let door = wanted.door();
+        door.is_some_and(|door| self.contact.retarget(door)) && !moved
+    }
+}
+
+/// What became of loggers that were replaced.
+#[derive(Debug, Default)]
+pub(super) struct Replaced {
+    /// Whether any logger was added, taken away, or moved.
+    pub(super) any: bool,
+    /// Mirrors that go to loggers which are gone, or to where they were before.
+    pub(super) lost: Vec<MirrorId>,
+    /// Loggers that are shown another token.
+    pub(super) renewed: Vec<String>,
 }
 
 /// The first logger in order of preference that has so many pairs among its `free` ones.
 fn choose(loggers: &[Logger], free: &[usize], wanted: Room<'_>) -> Option<usize> {
     wanted.loggers.iter().find_map(|name| {
-        let at = loggers.iter().position(|logger| logger.name == *name)?;
+        let fits = |logger: &Logger| logger.name == *name && !logger.retired;
+        let at = loggers.iter().position(fits)?;
         (free[at] >= wanted.pairs).then_some(at)
     })
 }
@@ -421,6 +448,7 @@ const PORT_TRIES: usize = 256;
 mod tests {
     use std::net::Ipv4Addr;
 
+    use super::super::journal::Place;
     use super::*;
     use crate::wire::time::Timestamp;
 
@@ -430,6 +458,8 @@ mod tests {
             name: name.to_owned(),
             ports: PortBook::new(vec![Ipv4Addr::LOCALHOST.into()], ports),
             contact: Contact::Silent,
+            way: Transport::Embedded,
+            retired: false,
         };
         let loggers = vec![
             logger("small", (40_000, 40_001)),

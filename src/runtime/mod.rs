@@ -5,6 +5,7 @@
 //! [`engine::Engine`] the heart of its control loop.
 
 mod announcer;
+mod changes;
 pub mod client;
 mod contact;
 pub mod control;
@@ -17,11 +18,15 @@ pub mod journal;
 mod limited;
 mod lock;
 pub mod logger;
+mod loggers;
 mod metrics;
 mod mirrors;
+mod primary;
 pub mod relay;
+pub mod reload;
 mod servers;
 mod setup;
 pub mod signals;
 pub mod sockets;
 mod surroundings;
+mod users;

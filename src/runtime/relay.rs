@@ -18,10 +18,15 @@ use super::door::Door;
 use super::engine::{Engine, Figures};
 use super::handover::{self, Parcel, TakeOverError};
 use super::lock::DirLock;
+use super::loggers::Maker;
 use super::metrics;
+use super::primary::Primaries;
+use super::reload::{self, Origin, Reloader};
 use super::servers::{Servers, until};
 use super::setup;
+use super::signals::Hangups;
 use crate::config::Config;
+use crate::hook::http;
 use crate::logger::fault::Faults;
 use crate::logger::service::Recording;
 use crate::plane::latency::Latencies;
@@ -38,6 +43,8 @@ pub struct Relay {
     mailbox: Mailbox,
     recordings: Option<Receiver<Recording>>,
     stop: watch::Sender<bool>,
+    /// Closed when the control thread is at its end.
+    ended: watch::Receiver<()>,
     control: JoinHandle<Result<()>>,
 }
 
@@ -59,6 +66,18 @@ impl Relay {
         Self::start_with(config, Faults::default())
     }
 
+    /// The same for a configuration that has been read from a file and can be read again.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_from(config: &Config, origin: Origin) -> Result<Self> {
+        let beginning = Beginning {
+            origin,
+            ..Beginning::default()
+        };
+        Self::begin(config, beginning)
+    }
+
     /// The same with faults on the way to the embedded logger, for demonstrations and tests.
     ///
     /// # Errors
@@ -72,13 +91,18 @@ impl Relay {
     }
 
     fn begin(config: &Config, beginning: Beginning) -> Result<Self> {
+        let (over, ended) = watch::channel(());
         let stop = watch::Sender::new(false);
         let stopper = stop.clone();
         let (tell, told) = sync_mpsc::channel();
         let config = config.clone();
         let control = std::thread::Builder::new()
             .name("control".into())
-            .spawn(move || control_thread(&config, beginning, stopper, &tell))
+            .spawn(move || {
+                let outcome = control_thread(&config, beginning, stopper, &tell);
+                drop(over);
+                outcome
+            })
             .context("cannot start the control thread")?;
         match told.recv() {
             Ok(Up {
@@ -94,6 +118,7 @@ impl Relay {
                 mailbox,
                 recordings,
                 stop,
+                ended,
                 control,
             }),
             Err(_) => match control.join() {
@@ -161,6 +186,13 @@ impl Relay {
         self.stop()
     }
 
+    /// Waits until it has ended by itself: drained, as it was asked to, or because of a failure
+    /// that [`Self::stop`] tells.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut ended = self.ended.clone();
+        async move { while ended.changed().await.is_ok() {} }
+    }
+
     /// Ends all calls, closes their recordings, and stops.
     ///
     /// # Errors
@@ -174,13 +206,15 @@ impl Relay {
     }
 }
 
-/// Runs a relay until SIGTERM or SIGINT, or until another process takes its sockets over. With
-/// `take_over` it begins with those of the relay that has the data directory now, if there is one.
+/// Runs a relay until SIGTERM or SIGINT, until it is drained and was asked to end then, or until
+/// another process takes its sockets over. With `take_over` it begins with the sockets of the
+/// relay that has the data directory now, if there is one.
 ///
 /// # Errors
 /// As [`Relay::start`] and [`Relay::stop`]; or the other relay keeps its sockets.
-pub fn run_until_signal(config: &Config, take_over: bool) -> Result<()> {
+pub fn run_until_signal(config: &Config, origin: Origin, take_over: bool) -> Result<()> {
     let mut beginning = Beginning {
+        origin,
         hand_over: config.relay.journal,
         ..Beginning::default()
     };
@@ -197,18 +231,17 @@ pub fn run_until_signal(config: &Config, take_over: bool) -> Result<()> {
         .build()?;
     let signalled = waiting.block_on(async {
         tokio::select! {
-            signalled = super::signals::terminate() => signalled.map(|()| true),
-            () = until(relay.stop.subscribe()) => Ok(false),
+            told = super::signals::terminate() => told.map(|()| true),
+            () = relay.ended() => Ok(false),
         }
     })?;
-    if !signalled {
-        return relay.stop(); // it does already
-    }
-    if config.relay.journal {
+    if signalled && config.relay.journal {
         info!("stopping: calls are kept for the next start");
         return relay.suspend();
     }
-    info!("stopping: ending calls and closing recordings");
+    if signalled {
+        info!("stopping: ending calls and closing recordings");
+    }
     relay.stop()
 }
 
@@ -217,6 +250,8 @@ pub fn run_until_signal(config: &Config, take_over: bool) -> Result<()> {
 struct Beginning {
     /// Faults on the way to the embedded logger.
     faults: Faults,
+    /// Where the configuration can be read again.
+    origin: Origin,
     /// Sockets of the process before.
     sockets: Parcel,
     /// Whether another process may take the sockets over.
@@ -243,15 +278,17 @@ fn control_thread(
         let (mailbox, messages) = control::mailbox();
         let homes = setup::homes(config, &mailbox);
         let instance = setup::instance(journal.as_ref());
-        let world = (loaded, instance);
-        let engine = setup::engine(config, clock, logger.as_ref(), world, homes, &announcers)?;
+        let maker = setup::maker(config, instance, logger.as_ref(), &announcers);
+        let engine = setup::engine(config, clock, loaded, homes, &maker)?;
         let parts = Parts {
             engine,
             journal,
             mailbox,
             messages,
+            maker,
             store,
             recordings: logger.as_ref().map(|logger| logger.recordings()),
+            origin: beginning.origin,
             sockets: beginning.sockets,
             heirs: if beginning.hand_over {
                 heirs(config)
@@ -261,7 +298,7 @@ fn control_thread(
         };
         match serve(config, clock, parts, stop, tell).await {
             Ok(Some((heir, parcel))) => {
-                // The calls wait for this; what is told to loggers the heir tells anew.
+                // The calls wait for this; what is to be told to loggers the heir tells anew.
                 let passed = handover::pass(&heir, parcel);
                 drop(announcers);
                 if let Some(logger) = logger {
@@ -291,20 +328,22 @@ fn heirs(config: &Config) -> Option<UnixListener> {
     listener.inspect_err(complain).ok()
 }
 
-/// All that serves, opened.
+/// All that is open before anything is promised.
 struct Parts {
     engine: Engine,
     journal: Option<(Journal, JournalLoaded)>,
     mailbox: Mailbox,
     messages: mpsc::Receiver<Message>,
+    maker: Maker,
     store: Store,
     recordings: Option<Receiver<Recording>>,
+    origin: Origin,
     sockets: Parcel,
     heirs: Option<UnixListener>,
 }
 
-/// Everything is open: serve until told to stop, or until another process asks for the sockets.
-/// Then gives them, with the way to it.
+/// Everything is open: serve until told to stop, until drained, or until another process asks for
+/// the sockets. Then gives them, with the way to it.
 async fn serve(
     config: &Config,
     clock: Clock,
@@ -312,54 +351,84 @@ async fn serve(
     stop: watch::Sender<bool>,
     tell: &sync_mpsc::Sender<Up>,
 ) -> Result<Option<(UnixStream, Parcel)>> {
-    let (mut engine, mailbox) = (parts.engine, parts.mailbox);
-    let door = Door::new(mailbox.clone(), Arc::new(parts.store));
-    let bound = (parts.sockets.ng, parts.sockets.http);
+    let Parts {
+        mut engine,
+        journal,
+        mailbox,
+        messages,
+        maker,
+        store,
+        recordings,
+        origin,
+        sockets,
+        heirs,
+    } = parts;
+    let primaries = Primaries::new(config, clock)?;
+    let door = Door::new(mailbox.clone(), Arc::new(store), primaries.clone());
+    let hangups = origin.on_hangup.then(Hangups::listen).transpose()?;
+    let bound = (sockets.ng, sockets.http);
     let servers = Servers::bind(config, bound, door.clone(), clock).await?;
-    let (ng, http) = (servers.ng(), servers.http());
-    engine.take_over(parts.sockets.media);
+    let (ng, addresses) = (servers.ng(), servers.http());
+    engine.take_over(sockets.media);
     // Requests wait in their sockets until the calls that they are about are there.
-    if let Some((journal, loaded)) = parts.journal {
+    if let Some((journal, loaded)) = journal {
         engine.restore(journal, loaded);
     }
-    for address in &http {
+    for address in &addresses {
         info!(%address, "listening for HTTP");
     }
-    let stopping = stop.subscribe();
-    let (protected, open) = metrics::routes(&mailbox, servers.ng_counters(), stopping.clone());
-    let sockets = parts
-        .heirs
-        .is_some()
-        .then(|| servers.sockets())
-        .transpose()?;
-    let (say, mut heir) = oneshot::channel();
-    if let Some(heirs) = parts.heirs {
-        tokio::spawn(async move {
-            let asked = handover::wait(&heirs).await;
-            info!("handing the calls over to another process");
-            drop(say.send(asked));
-            stop.send(true)
-        });
+    // Servers end with the control loop, which may end by itself.
+    let (quit, quitting) = watch::channel(false);
+    let reloader = {
+        let parts = reload::Parts::Relay {
+            mailbox: mailbox.clone(),
+            allowed: servers.allowed(),
+            maker,
+        };
+        Reloader::new(origin, config.clone(), servers.gate(), parts)
+    };
+    if let Some(hangups) = hangups {
+        tokio::spawn(reloader.clone().at(hangups, quitting.clone()));
     }
+    let (protected, open) = metrics::routes(
+        &mailbox,
+        servers.ng_counters(),
+        primaries.clone(),
+        quitting.clone(),
+    );
+    let telling = primaries.start(&door, &mailbox, &quitting);
+    let protected = protected
+        .merge(http::drain_routes(door.clone()))
+        .merge(http::reload_routes(reloader));
     let up = Up {
         ng,
-        http,
+        http: addresses,
         door: door.clone(),
         mailbox,
-        recordings: parts.recordings,
+        recordings,
     };
     // Whoever started the thread waits for this.
     drop(tell.send(up));
+    let sockets = heirs.is_some().then(|| servers.sockets()).transpose()?;
+    let mut heir = hand_over_to(heirs, &stop);
     // Requests that have begun are answered before the control loop ends.
     let (halt, halted) = watch::channel(false);
     let serving = tokio::spawn(async move {
-        servers.run(door, protected, open, stopping).await;
-        halt.send(true)
+        servers.run(door, protected, open, quitting).await;
+        halt.send_replace(true);
     });
-    let engine = control::run(engine, parts.messages, halted).await;
-    let engine = engine.context("the control loop failed")?;
-    // Told to nobody only if the control loop has ended by itself.
-    let _ = serving.await.context("a server failed")?;
+    tokio::spawn({
+        let (quit, stopping) = (quit.clone(), stop.subscribe());
+        async move {
+            until(stopping).await;
+            quit.send_replace(true);
+        }
+    });
+    let outcome = control::run(engine, messages, halted).await;
+    drop(telling);
+    quit.send_replace(true);
+    let engine = outcome.context("the control loop failed")?;
+    serving.await.context("a server failed")?;
     let (Ok(heir), Some((ng, http))) = (heir.try_recv(), sockets) else {
         engine.stop();
         return Ok(None);
@@ -368,6 +437,24 @@ async fn serve(
     let media = media.filter_map(|socket| Some((socket.local_addr().ok()?, socket)));
     let media = media.collect();
     Ok(Some((heir, Parcel { media, ng, http })))
+}
+
+/// Waits for another process that asks for the sockets; then everything stops.
+fn hand_over_to(
+    heirs: Option<UnixListener>,
+    stop: &watch::Sender<bool>,
+) -> oneshot::Receiver<UnixStream> {
+    let (say, heir) = oneshot::channel();
+    if let Some(heirs) = heirs {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            let asked = handover::wait(&heirs).await;
+            info!("handing the calls over to another process");
+            drop(say.send(asked));
+            stop.send_replace(true);
+        });
+    }
+    heir
 }
 
 /// How long a worker may take to hand over its latencies.

@@ -14,8 +14,8 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use crate::hook::Control;
 use crate::hook::http::server::{self, Limits};
-use crate::hook::http::{self, Settings, Token};
-use crate::hook::ng::allow::AllowList;
+use crate::hook::http::{self, Gate, Settings, Token};
+use crate::hook::ng::allow::{AllowList, Allowed};
 use crate::hook::ng::counters::Counters;
 use crate::hook::ng::udp;
 use crate::sys::clock::Clock;
@@ -62,7 +62,7 @@ impl Http {
             .token()
             .map_err(|text| anyhow!("http.token_file: {text}"))?;
         let settings = Settings {
-            token: token.map(|token| Token::new(&token)),
+            gate: Gate::new(token.map(|token| Token::new(&token))),
             ..Settings::default()
         };
         let limits = Limits {
@@ -139,6 +139,16 @@ impl<C: Control> Servers<C> {
     /// Addresses of the HTTP sockets.
     pub(super) fn http(&self) -> Vec<SocketAddr> {
         self.http.addresses()
+    }
+
+    /// Who may send NG requests, to be changed.
+    pub(super) fn allowed(&self) -> Allowed {
+        self.ng.allowed()
+    }
+
+    /// What HTTP clients must show, to be changed.
+    pub(super) fn gate(&self) -> Gate {
+        self.http.settings.gate.clone()
     }
 
     /// What the NG server counts.

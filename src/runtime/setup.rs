@@ -5,22 +5,25 @@ use std::net::UdpSocket;
 use anyhow::{Context, Result, anyhow};
 use tracing::warn;
 
-use super::announcer::{Announcers, Door, Target};
-use super::contact::Contact;
+use super::announcer::Announcers;
 use super::control::Mailbox;
 use super::engine::Engine;
 use super::home_sip;
 use super::homes::{Anchor, Homes, Static, Way};
+use super::loggers::{self, Maker};
 use super::mirrors::{Logger as MirrorLogger, Mirrors};
 use super::sockets::Sockets;
 use crate::config::{self, AnchorTransport, Config, Transport};
 use crate::logger::fault::Faults;
 use crate::logger::service::{Options, Service, Settings as LoggerSettings};
 use crate::migration::registry::Registry;
-use crate::mirror::rtp::PortBook;
+use crate::plane::start::Preroll;
 use crate::plane::{self, Plane};
-use crate::session::core::{Core, Interface, LocalAddress, Settings as CoreSettings};
-use crate::session::options::Learning;
+use crate::session::command::HomeLimits;
+use crate::session::core::{
+    Anchor as CoreAnchor, Core, Interface, LocalAddress, Settings as CoreSettings,
+};
+use crate::session::options::{Family, Learning};
 use crate::store::journal::{Journal, Loaded as JournalLoaded};
 use crate::store::registry::{Loaded, Store, StoreError};
 use crate::sys::clock::Clock;
@@ -149,22 +152,25 @@ fn random_instance() -> String {
 pub(super) fn engine(
     config: &Config,
     clock: Clock,
-    logger: Option<&Service>,
-    (loaded, instance): (Loaded, String),
+    loaded: Loaded,
     homes: Homes,
-    announcers: &Announcers,
+    maker: &Maker,
 ) -> Result<Engine> {
     // Without more descriptors calls are refused one by one, with the reason; so this may fail.
     drop(rlimit::raise_nofile(DESCRIPTORS));
     let settings = plane::Settings {
         workers: config.relay.workers,
+        preroll: Preroll {
+            age: config.relay.preroll,
+            call_bytes: config.relay.preroll_call_bytes,
+            bytes: config.relay.preroll_bytes,
+        },
         ..plane::Settings::new(clock)
     };
     let plane = Plane::start(&settings).context("cannot start the data plane")?;
-    let core = Core::new(core_settings(config, instance.clone()));
+    let core = Core::new(core_settings(config, maker.instance.clone()));
     let sockets = Sockets::new(plane, None);
-    let loggers = mirror_loggers(config, logger, &instance, announcers)?;
-    let mirrors = Mirrors::new(instance, loggers);
+    let mirrors = Mirrors::new(maker.instance.clone(), mirror_loggers(config, maker)?);
     let registry = registry(config, loaded, clock);
     Ok(Engine::new(
         core,
@@ -206,52 +212,35 @@ fn registry(config: &Config, loaded: Loaded, clock: Clock) -> Registry {
     registry
 }
 
-fn mirror_loggers(
+/// Makes loggers for the mirrors of a relay with this identity.
+pub(super) fn maker(
     config: &Config,
-    embedded: Option<&Service>,
-    instance: &str,
+    instance: String,
+    logger: Option<&Service>,
     announcers: &Announcers,
-) -> Result<Vec<MirrorLogger>> {
-    let archive = &config.archive;
-    let mut loggers = Vec::new();
-    for (place, logger) in config.loggers.iter().enumerate() {
-        let (contact, ports) = match &logger.transport {
-            Transport::Embedded => {
-                let handle = embedded.map(Service::handle);
-                let contact = handle.map_or(Contact::Silent, Contact::Here);
-                (contact, PortBook::new(vec![archive.bind], archive.ports))
-            }
-            Transport::Rtp {
-                addresses,
-                ports,
-                announce,
-            } => {
-                let contact = match announce {
-                    None => Contact::Silent,
-                    Some(door) => Contact::There(announcers.start(Target {
-                        name: logger.name.clone(),
-                        door: Door {
-                            address: door.address,
-                            token: door.token().map_err(|text| {
-                                anyhow!("logger[{place}].announce_token_file: {text}")
-                            })?,
-                        },
-                        relay: instance.to_owned(),
-                    })),
-                };
-                (contact, PortBook::new(addresses.clone(), *ports))
-            }
-        };
-        loggers.push(MirrorLogger {
-            name: logger.name.clone(),
-            ports,
-            contact,
-        });
+) -> Maker {
+    Maker {
+        instance,
+        announcers: announcers.clone(),
+        embedded: logger.map(Service::handle),
+        archive: config.archive.clone(),
     }
-    Ok(loggers)
 }
 
-fn core_settings(config: &Config, instance: String) -> CoreSettings {
+fn mirror_loggers(config: &Config, maker: &Maker) -> Result<Vec<MirrorLogger>> {
+    let tokens = loggers::tokens(&config.loggers).map_err(|wrong| {
+        let wrong: Vec<String> = wrong
+            .into_iter()
+            .map(|(key, text)| format!("{key}: {text}"))
+            .collect();
+        anyhow!(wrong.join("; "))
+    });
+    let wanted = loggers::wanted(&config.loggers, &tokens?);
+    Ok(wanted.iter().map(|wanted| maker.make(wanted)).collect())
+}
+
+/// What the core is to know of a configuration.
+pub(super) fn core_settings(config: &Config, instance: String) -> CoreSettings {
     let relay = &config.relay;
     CoreSettings {
         system: relay.system.to_string(),
@@ -270,8 +259,22 @@ fn core_settings(config: &Config, instance: String) -> CoreSettings {
             config::Learning::Heuristic => Learning::Heuristic,
         },
         strict_source: relay.strict_source,
+        anchors: config.anchors.iter().map(anchor).collect(),
         instance,
+        preroll: !relay.preroll.is_zero(),
         ended_kept: relay.ended_calls,
+    }
+}
+
+fn anchor(wanted: &config::Anchor) -> CoreAnchor {
+    CoreAnchor {
+        name: wanted.name.clone(),
+        interface: wanted.interface.clone(),
+        family: Family::of(wanted.address()),
+        limits: HomeLimits {
+            unreachable_after: wanted.unreachable_after,
+            return_after: wanted.return_after,
+        },
     }
 }
 

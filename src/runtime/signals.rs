@@ -4,8 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::signal::unix::{SignalKind, signal};
-use tracing::warn;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A flag that turns true with SIGTERM or SIGINT, for work that then ends in order by itself.
 /// When this returns, these signals do nothing else any more.
@@ -46,16 +45,35 @@ pub(super) async fn terminate() -> io::Result<()> {
 fn listen() -> io::Result<impl Future<Output = ()> + Send> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    // Heard elsewhere, if at all; by default it would end the process.
+    let hangup = signal(SignalKind::hangup())?;
     Ok(async move {
-        loop {
-            tokio::select! {
-                _ = term.recv() => return,
-                _ = interrupt.recv() => return,
-                _ = hangup.recv() => {
-                    warn!("SIGHUP: this version cannot reload its configuration; restart it instead");
-                }
-            }
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
         }
+        drop(hangup);
     })
+}
+
+/// The signal that asks for the configuration to be read again.
+#[derive(Debug)]
+pub(super) struct Hangups(Signal);
+
+impl Hangups {
+    /// Handles SIGHUP from now on. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The system does not let signals be handled.
+    pub(super) fn listen() -> io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Waits for the next one; several that come at once count as one.
+    pub(super) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            // Never so while the process lives.
+            std::future::pending::<()>().await;
+        }
+    }
 }

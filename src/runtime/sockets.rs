@@ -406,8 +406,13 @@ impl Sockets {
                     last_seq: read.last_seq,
                     last_rtp_timestamp: read.last_rtp_timestamp,
                     talk_bursts: read.talk_bursts,
+                    preroll_kept: read.preroll_kept.into(),
+                    preroll_sent: read.preroll_sent,
+                    preroll_evicted: read.preroll_evicted,
                     last_packet: read.last_packet,
                     learned: read.learned,
+                    home_sent: read.home_sent,
+                    home_lost: read.home_lost,
                 }
             })
     }

@@ -1,7 +1,7 @@
 //! How a changed call is taken over, and how calls begin and end.
 //!
 //! The order of the commands is always: flows that change, copies that stop, sockets that close,
-//! mirrors that end, begin and grow, news.
+//! home legs that end, mirrors that end, begin and grow, home legs that begin and change, news.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use super::call::Call;
 use super::command::{Command, EndReason, Flow, Notice};
 use super::core::{Core, World};
 use super::exchange::{self, Kind};
+use super::home::Home;
 use super::host::Host;
 use super::ids::{StreamId, WorkerIndex};
 use super::party::{Party, PartyId};
@@ -16,8 +17,9 @@ use super::reply::{CallState, Error, Reply};
 use super::request::{Delete, Exchange};
 use super::sockets::{Opened, Sockets};
 use super::timers::Verdict;
-use super::{delete, explain, flows, rewrite, scope, timers, view};
+use super::{delete, explain, flows, home, rewrite, scope, timers, view};
 use crate::migration::agreement::{Agreement, OnLoggerLoss};
+use crate::migration::identity::McId;
 use crate::wire::time::Timestamp;
 
 impl Core {
@@ -39,6 +41,9 @@ impl Core {
             return Ok(Reply::Sdp(message.sdp.clone()));
         }
         exchange::check(message)?;
+        if home::path::is_cycle(&session, &self.settings.identity()) {
+            return Err(Error::HomeCycle);
+        }
         let mut draft = match key {
             Some(key) => self.calls[key].clone(),
             None => self.begin(message, host, now)?,
@@ -56,7 +61,15 @@ impl Core {
         let (opened, spoilt) = (sockets.opened, sockets.spoilt);
         let spoilt = spoilt.into_iter().map(|stream| Command::Close { stream });
         self.queue.extend(spoilt);
-        if key.is_none() && done.is_ok() && self.lacks_logger(&mut draft, world, host, now) {
+        let rejected = match (&done, kind) {
+            (Ok(_), Kind::Offer) => self.rejection(key, &mut draft, world, now),
+            (Ok(_), Kind::Answer) | (Err(_), _) => None,
+        };
+        if let Some(why) = rejected {
+            let notice = Notice::MigrationRefused(message.call_id.clone(), why.clone());
+            self.queue.push_back(Command::Notice(notice));
+            done = Err(Error::MigrationFailed(why));
+        } else if key.is_none() && done.is_ok() && self.lacks_logger(&mut draft, world, host, now) {
             done = Err(Error::SessionLimit);
         }
         match done {
@@ -74,8 +87,21 @@ impl Core {
                 Ok(Reply::Sdp(outcome.sdp))
             }
             Err(error) => {
-                if matches!(error, Error::OutOfPorts | Error::SessionLimit) {
-                    self.totals.rejected_total += 1;
+                match error {
+                    Error::OutOfPorts | Error::SessionLimit => self.totals.rejected_total += 1,
+                    Error::MigrationFailed(_) => {
+                        self.totals.rejected_total += 1;
+                        self.totals.migration_refused_total += 1;
+                    }
+                    Error::UnknownCall
+                    | Error::NothingToDelete
+                    | Error::BadSdp
+                    | Error::IncompleteSdp
+                    | Error::BadDialogue
+                    | Error::Rewrite(_)
+                    | Error::Unsupported(_)
+                    | Error::HomeCycle
+                    | Error::Busy => {}
                 }
                 opened.iter().for_each(|pair| self.close(pair));
                 Err(error)
@@ -118,9 +144,31 @@ impl Core {
             return false;
         }
         scope::decide_all(draft, world, now);
-        let flows = flows::of(draft);
+        let flows = flows::of(draft, false);
         let wanted = scope::wanted(draft, &flows, &self.settings, &self.ports);
         scope::refused(&wanted, host)
+    }
+
+    /// Why an offer is to be refused: it makes a leg of a user whose migration failed, and no
+    /// agreement has such users served (TS 23.280 5.2.9.1). Legs that are there already stay.
+    fn rejection(
+        &self,
+        key: Option<usize>,
+        draft: &mut Call,
+        world: &World<'_>,
+        now: Timestamp,
+    ) -> Option<String> {
+        if !world.registry.knows_failed() {
+            return None;
+        }
+        scope::decide_all(draft, world, now);
+        let old = key.map(|key| &self.calls[key]);
+        let is_new = |party: &&Party| old.is_none_or(|old| old.party(party.id).is_none());
+        let decided = draft.parties.iter().filter(is_new);
+        let mut decided = decided.filter_map(|party| party.decided.as_deref());
+        decided
+            .find_map(|(decision, _)| decision.rejection())
+            .map(str::to_owned)
     }
 
     /// Takes a draft over: decides anew and queues all that follows from the difference.
@@ -139,9 +187,11 @@ impl Core {
                 .retain(|set| set.retired.is_none_or(|at| at > now));
         }
         scope::decide_all(&mut draft, world, now);
+        self.plan_homes(&mut draft, host, now);
+        let preroll = self.settings.preroll;
         let old = key.map(|key| &self.calls[key]);
-        let before = old.map_or_else(Vec::new, |old| flows::of(old));
-        let after = flows::of(&draft);
+        let before = old.map_or_else(Vec::new, |old| flows::of(old, preroll));
+        let after = flows::of(&draft, preroll);
         flows::queue_changes(&before, &after, &mut self.queue);
         let wanted = scope::wanted(&draft, &after, &self.settings, &self.ports);
         scope::detach(&mut draft, &wanted, host, &mut self.queue);
@@ -149,11 +199,14 @@ impl Core {
         let kept = |pair: &Opened| flows::find(&after, pair.rtp).is_some();
         if let Some(old) = old {
             let pairs = old.sets().map(|(_, _, _, set)| Opened::of(set));
+            let pairs = pairs.chain(old.homes.iter().flat_map(Home::pairs));
             gone.extend(pairs.filter(|pair| !kept(pair)));
             sum_up(old, &mut draft, &after, host);
         }
         gone.extend(opened.iter().filter(|pair| !kept(pair)));
         gone.iter().for_each(|pair| self.close(pair));
+        let former = key.map_or(&[][..], |key| self.calls[key].homes.as_slice());
+        home::plan::close(former, &mut draft, now, &mut self.queue);
         scope::attach(
             &mut draft,
             wanted,
@@ -161,7 +214,26 @@ impl Core {
             host,
             &mut self.queue,
         );
+        let facts = (&self.settings, &self.ports);
+        home::plan::open(&mut draft, &after, facts, now, &mut self.queue);
         self.put(key, draft);
+    }
+
+    /// Brings the home legs of a draft to what its decisions ask for.
+    fn plan_homes(&mut self, draft: &mut Call, host: &mut dyn Host, now: Timestamp) {
+        let mut sockets = Sockets {
+            settings: &self.settings,
+            ports: &mut self.ports,
+            host,
+            next_stream: &mut self.next_stream,
+            now,
+            opened: Vec::new(),
+            spoilt: Vec::new(),
+        };
+        home::plan::plan(draft, &mut self.next_home, &mut sockets);
+        let spoilt = sockets.spoilt.into_iter();
+        self.queue
+            .extend(spoilt.map(|stream| Command::Close { stream }));
     }
 
     /// Stores a call, with its entries in the indexes.
@@ -170,6 +242,7 @@ impl Core {
             Some(key) => {
                 let due = call.due;
                 self.timers.remove(&(due, key));
+                self.named.rename(key, &self.calls[key], &call);
                 let former = std::mem::replace(&mut self.calls[key], call);
                 (key, Some(former))
             }
@@ -180,12 +253,21 @@ impl Core {
                     self.next_call += 1;
                     call.number = self.next_call;
                 }
-                let key = self.calls.insert(call);
+                let key = self.calls.vacant_key();
+                self.named.add(key, &call);
+                self.calls.insert(call);
                 self.ids.insert(id, key);
                 (key, None)
             }
         };
         self.journal.touch(key);
+        for home in former.iter().flat_map(|former| &former.homes) {
+            self.homes.remove(&home.id);
+            for pair in home.pairs() {
+                self.facing_home.remove(&pair.rtp);
+                self.facing_home.remove(&pair.rtcp);
+            }
+        }
         let call = &mut self.calls[key];
         let former = || former.iter().flat_map(|former| former.streams());
         if !former().eq(call.streams()) {
@@ -194,6 +276,13 @@ impl Core {
             }
             let streams = call.streams().map(|stream| (stream, key));
             self.streams.extend(streams);
+        }
+        for home in &call.homes {
+            self.homes.insert(home.id, key);
+            for pair in home.pairs() {
+                self.facing_home.insert(pair.rtp, key);
+                self.facing_home.insert(pair.rtcp, key);
+            }
         }
         call.due = timers::due(call, &self.settings);
         self.timers.insert((call.due, key));
@@ -275,21 +364,39 @@ impl Core {
 
     /// Records or agreements have changed.
     pub(super) fn decide_anew(&mut self, world: &World<'_>, host: &mut dyn Host, now: Timestamp) {
+        let named = |party: &Party| party.own.is_some();
         let told = self
             .calls
             .iter()
-            .filter(|(_, call)| !call.context.is_empty());
+            .filter(|(_, call)| !call.context.is_empty() || call.parties.iter().any(named));
         let keys: Vec<usize> = told.map(|(key, _)| key).collect();
         for key in keys {
-            let draft = self.calls[key].clone();
-            let (waits, queued) = (self.journal.waits_for(key), self.queue.len());
-            self.commit(Some(key), draft, &[], world, host, now);
-            // Records come by the thousand, and most of them change nothing for a call.
-            let decided = |party: &Party| party.decided.as_ref().is_some_and(|d| d.1 == now);
-            let same = queued == self.queue.len() && !self.calls[key].parties.iter().any(decided);
-            if same && !waits {
-                self.journal.spare(key);
-            }
+            self.decide_again(key, world, host, now);
+        }
+    }
+
+    /// Records of these names have changed.
+    pub(super) fn decide_named(
+        &mut self,
+        names: &[McId],
+        world: &World<'_>,
+        host: &mut dyn Host,
+        now: Timestamp,
+    ) {
+        for key in self.named.calls(names) {
+            self.decide_again(key, world, host, now);
+        }
+    }
+
+    fn decide_again(&mut self, key: usize, world: &World<'_>, host: &mut dyn Host, now: Timestamp) {
+        let draft = self.calls[key].clone();
+        let (waits, queued) = (self.journal.waits_for(key), self.queue.len());
+        self.commit(Some(key), draft, &[], world, host, now);
+        // Records come by the thousand, and most of them change nothing for a call.
+        let decided = |party: &Party| party.decided.as_ref().is_some_and(|d| d.1 == now);
+        let same = queued == self.queue.len() && !self.calls[key].parties.iter().any(decided);
+        if same && !waits {
+            self.journal.spare(key);
         }
     }
 
@@ -305,13 +412,17 @@ impl Core {
     ) {
         let mut draft = self.calls[key].clone();
         self.count_end(&draft, reason, host, now);
-        let mut explanation = explain::of(&draft, host, now);
+        let mut explanation = explain::of(&draft, &self.ports, host, now);
         (explanation.ended, explanation.end) = (Some(now), Some(reason));
         explanation.state = CallState::Ended;
+        for leg in &mut explanation.legs {
+            leg.preroll.close(draft.context.is_empty());
+        }
         let legs: Vec<PartyId> = draft.parties.iter().map(|party| party.id).collect();
         legs.into_iter().for_each(|leg| draft.remove_party(leg));
         self.commit(Some(key), draft, &[], world, host, now);
         let call = self.calls.remove(key);
+        self.named.remove(key, &call);
         self.timers.remove(&(call.due, key));
         self.ids.remove(&call.id);
         self.journal.forget(key, &call);
@@ -359,5 +470,6 @@ fn sum_up(old: &Call, draft: &mut Call, after: &[(StreamId, Flow)], host: &dyn H
         for (half, stream) in set.halves() {
             closed.add(flows::kind(media, half), &host.counters(stream));
         }
+        closed.preroll.close(old.context.is_empty());
     }
 }

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::home::Home;
 use super::ids::{CallId, StreamId, Tag, WorkerIndex};
 use super::media::{Media, PortSet};
 use super::party::{Party, PartyId};
 use super::ports::PlaceId;
+use super::recording::Switches;
 use super::reply::Error;
 use super::request::Exchange;
 use super::scope::Mirror;
@@ -44,6 +46,12 @@ pub(super) struct Call {
     /// Its mirrors; the journal keeps less of them.
     #[serde(skip)]
     pub(super) mirrors: Vec<Mirror>,
+    /// Its ways through primary systems; after a restart they are asked for anew.
+    #[serde(skip)]
+    pub(super) homes: Vec<Home>,
+    /// What signalling wants of them.
+    #[serde(default)]
+    pub(super) switches: Switches,
     /// All of it is to be removed then.
     pub(super) delete_at: Option<Timestamp>,
     /// When to look whether media still flows, or whether there was an answer.
@@ -75,6 +83,8 @@ impl Call {
             next_party: 0,
             places: Vec::new(),
             mirrors: Vec::new(),
+            homes: Vec::new(),
+            switches: Switches::default(),
             delete_at: None,
             quiet_due: now,
             one_way_due: None,
@@ -158,13 +168,13 @@ impl Call {
         offer: &Exchange,
         now: Timestamp,
     ) -> Result<usize, Error> {
-        let role = match self.parties.is_empty() {
-            true => LegRole::Calling,
-            false => LegRole::Called,
+        let to = to.and_then(|to| self.index_of(to));
+        // Who offers to the first caller has been called by it; other new ones call.
+        let role = match to.map(|to| self.parties[to].role) {
+            Some(LegRole::Calling) => LegRole::Called,
+            Some(LegRole::Called) | None => LegRole::Calling,
         };
-        let waiting = to
-            .and_then(|to| self.index_of(to))
-            .and_then(|to| self.untagged_peer(to, offer.via_branch.as_deref()));
+        let waiting = to.and_then(|to| self.untagged_peer(to, offer.via_branch.as_deref()));
         match waiting {
             Some(index) => Ok(index),
             None => self.add_party(role, now),

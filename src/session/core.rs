@@ -8,17 +8,20 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::call::Call;
-use super::command::{Command, EndReason, HomeRemote};
+use super::command::{Command, EndReason, HomeLimits, HomeRemote};
 use super::exchange::Kind;
+use super::home::Home;
 use super::host::Host;
 use super::ids::{CallId, HomeId, MirrorId, StreamId};
 use super::journal::Dirty;
-use super::options::Learning;
+use super::named::Named;
+use super::options::{Family, Learning};
 use super::ports::Ports;
 use super::reply::{Error, Explanation, Reply, Statistics};
 use super::request::Request;
-use super::{explain, view};
+use super::{explain, names, view};
 use crate::migration::agreement::Agreement;
+use crate::migration::identity::McId;
 use crate::migration::registry::Registry;
 use crate::wire::time::Timestamp;
 
@@ -29,6 +32,8 @@ pub struct Settings {
     pub system: String,
     /// Interfaces; the first is the default.
     pub interfaces: Vec<Interface>,
+    /// Media anchors of primary systems.
+    pub anchors: Vec<Anchor>,
     /// At most so many calls at once.
     pub max_calls: usize,
     /// No packet on any stream of an answered call for so long: end it. 60 s.
@@ -49,8 +54,30 @@ pub struct Settings {
     pub strict_source: bool,
     /// Identity in `a=rtpengine:`; random for each start of the process.
     pub instance: String,
+    /// Whether packets of calls that are undecided are kept in the pre-roll.
+    pub preroll: bool,
     /// How many ended calls are kept for `explain`.
     pub ended_kept: usize,
+}
+
+impl Settings {
+    /// The name by which this relay knows media that has come through it (`a=homeward-path`).
+    pub fn identity(&self) -> String {
+        format!("homeward-{}", self.instance)
+    }
+}
+
+/// What the core needs to know of a media anchor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// Its name in agreements.
+    pub name: String,
+    /// Name of the interface that faces it; `None`: the default one.
+    pub interface: Option<String>,
+    /// Family of the sockets that face it.
+    pub family: Family,
+    /// When it counts as unreachable, and as back.
+    pub limits: HomeLimits,
 }
 
 /// A named set of local addresses.
@@ -110,8 +137,10 @@ pub enum Event {
         /// The stream that faces home.
         stream: StreamId,
     },
-    /// Records or agreements have changed: decide anew for calls that name these parties.
+    /// Records or agreements have changed: decide anew for all calls.
     RegistryChanged,
+    /// Records of these names have changed: decide anew for the calls that name them.
+    RecordsChanged(Vec<McId>),
     /// Agreements or loggers have changed: decide anew for all calls.
     Reconfigured {
         /// Mirrors whose logger is gone, or is to be reached elsewhere: they begin anew at the
@@ -138,6 +167,12 @@ pub struct Core {
     pub(super) streams: FxHashMap<StreamId, usize>,
     /// What the journal has to be told.
     pub(super) journal: Dirty,
+    /// Calls of the home legs.
+    pub(super) homes: FxHashMap<HomeId, usize>,
+    /// Calls of the streams that face home.
+    pub(super) facing_home: FxHashMap<StreamId, usize>,
+    /// Calls by the names of their parties.
+    pub(super) named: Named,
     pub(super) queue: VecDeque<Command>,
     /// Calls that have ended, the latest last.
     pub(super) ended: VecDeque<Box<Explanation>>,
@@ -145,6 +180,7 @@ pub struct Core {
     pub(super) next_stream: u64,
     pub(super) next_mirror: u64,
     pub(super) next_call: u64,
+    pub(super) next_home: u64,
     pub(super) stopping: bool,
     /// New calls are refused, and those that are up go on.
     pub(super) draining: bool,
@@ -161,12 +197,16 @@ impl Core {
             timers: BTreeSet::new(),
             streams: FxHashMap::default(),
             journal: Dirty::default(),
+            homes: FxHashMap::default(),
+            facing_home: FxHashMap::default(),
+            named: Named::default(),
             queue: VecDeque::new(),
             ended: VecDeque::new(),
             totals: Statistics::default(),
             next_stream: 0,
             next_mirror: 0,
             next_call: 0,
+            next_home: 0,
             stopping: false,
             draining: false,
         }
@@ -212,12 +252,20 @@ impl Core {
             Request::Context { call_id, context } => {
                 let key = self.ids.get(&call_id).copied().ok_or(Error::UnknownCall)?;
                 let mut draft = self.calls[key].clone();
-                draft.context.merge(context);
+                names::take_context(&mut draft, context);
                 self.commit(Some(key), draft, &[], world, host, now);
                 Ok(Reply::Ok)
             }
+            Request::Recording {
+                call_id,
+                switch,
+                primary,
+            } => self.recording(&call_id, switch, primary.as_ref(), world, host, now),
             Request::Explain { call_id } => match self.call(&call_id) {
-                Some(call) => Ok(Reply::Explained(Box::new(explain::of(call, host, now)))),
+                Some(call) => {
+                    let explained = explain::of(call, &self.ports, host, now);
+                    Ok(Reply::Explained(Box::new(explained)))
+                }
                 None => {
                     let ended = self
                         .ended
@@ -249,11 +297,18 @@ impl Core {
                     mirror.learned(stream, address, &mut self.queue);
                 }
             }
-            Event::HomeAnswered { .. }
-            | Event::HomeFailed { .. }
-            | Event::HomeLost { .. }
-            | Event::HomeBack { .. } => {}
+            Event::HomeAnswered { home, lanes } => {
+                self.home_answered(home, &lanes, world, host, now);
+            }
+            Event::HomeFailed { home, reason } => {
+                self.home_failed(home, &reason, world, host, now);
+            }
+            Event::HomeLost { stream, unanswered } => {
+                self.home_turned(stream, Some(unanswered), world, host, now);
+            }
+            Event::HomeBack { stream } => self.home_turned(stream, None, world, host, now),
             Event::RegistryChanged => self.decide_anew(world, host, now),
+            Event::RecordsChanged(names) => self.decide_named(&names, world, host, now),
             Event::Reconfigured { lost } => {
                 self.lose(&lost, host);
                 self.decide_anew(world, host, now);
@@ -291,6 +346,10 @@ impl Core {
             .iter()
             .filter(|(_, call)| !call.mirrors.is_empty());
         statistics.mirrored_calls = mirrored.count() as u64;
+        let homes = self.calls.iter().flat_map(|(_, call)| &call.homes);
+        for place in homes.filter_map(Home::state) {
+            statistics.homes[place] += 1;
+        }
         statistics.calls = self.calls.len() as u64;
         statistics.ports = self.ports.usage();
         statistics

@@ -11,9 +11,8 @@ use super::options::Ice;
 use super::ports::Ports;
 use super::reply::Error;
 use super::request::Exchange;
-use super::rewrite;
 use super::sockets::Sockets;
-use super::timers;
+use super::{names, rewrite, timers};
 use crate::wire::sdp::Session;
 
 /// Which half of an exchange a message is.
@@ -54,13 +53,19 @@ pub(super) fn run(
     sockets: &mut Sockets<'_>,
 ) -> Result<Outcome, Error> {
     let now = sockets.now;
-    let (sender, receiver) = match kind {
+    let first_new = draft.next_party;
+    let (offerer, answerer) = match kind {
         Kind::Offer => draft.legs_of_offer(message, now)?,
-        Kind::Answer => {
-            let (from, to) = draft.legs_of_answer(message)?;
-            (to, from)
-        }
+        Kind::Answer => draft.legs_of_answer(message)?,
     };
+    let (sender, receiver) = match kind {
+        Kind::Offer => (offerer, answerer),
+        Kind::Answer => (answerer, offerer),
+    };
+    let new = draft.next_party.wrapping_sub(first_new);
+    names::take(draft, message.context.clone(), [offerer, answerer], |leg| {
+        leg.0.wrapping_sub(first_new) < new
+    });
     take_call_facts(draft, message, kind, sockets);
     take_leg_facts(draft, message, sender, receiver, sockets.settings);
     let mut notices = Vec::new();
@@ -107,7 +112,6 @@ fn take_call_facts(draft: &mut Call, message: &Exchange, kind: Kind, sockets: &S
         draft.metadata.clone_from(&options.metadata);
     }
     draft.tos = options.tos.or(draft.tos);
-    draft.context.merge(message.context.clone());
     if kind == Kind::Answer && draft.answered.is_none() {
         draft.answered = Some(sockets.now);
         draft.one_way_due = Some(sockets.now + timers::ONE_WAY_CHECK);

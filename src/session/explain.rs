@@ -2,24 +2,26 @@
 
 use super::call::Call;
 use super::command::Flow;
-use super::flows;
 use super::host::Host;
 use super::ids::StreamId;
 use super::media::PortSet;
 use super::operate;
 use super::party::Party;
+use super::ports::Ports;
+use super::recording::Switch;
 use super::reply::{Explanation, LegExplanation, MirrorExplanation, MirrorStream};
 use super::scope::{Attached, Mirror};
-use super::timers;
-use crate::migration::decision::{Decision, Outcome};
+use super::{flows, home, recording, timers};
+use crate::migration::decision::Decision;
 use crate::wire::time::Timestamp;
 
 /// All that explains a call, as of now.
-pub(super) fn of(call: &Call, host: &dyn Host, now: Timestamp) -> Explanation {
-    let flows = flows::of(call);
+pub(super) fn of(call: &Call, ports: &Ports, host: &dyn Host, now: Timestamp) -> Explanation {
+    let flows = flows::of(call, false);
     let legs = call.parties.iter().map(|party| leg(party, &flows, host));
     Explanation {
         call_id: call.id.clone(),
+        as_of: now,
         created: call.created,
         answered: call.answered,
         ended: None,
@@ -28,20 +30,16 @@ pub(super) fn of(call: &Call, host: &dyn Host, now: Timestamp) -> Explanation {
         one_way: timers::is_one_way(call, host, now),
         context: call.context.clone(),
         legs: legs.collect(),
-        mirrors: call.mirrors.iter().map(|m| mirror(m, host)).collect(),
+        mirrors: call.mirrors.iter().map(|m| mirror(call, m, host)).collect(),
+        homes: home::explain::of(call, ports, host),
+        recordings: recording::of(call),
     }
 }
 
 fn leg(party: &Party, flows: &[(StreamId, Flow)], host: &dyn Host) -> LegExplanation {
     let (decision, decided) = match &party.decided {
         Some(decided) => (**decided).clone(),
-        None => {
-            let undecided = Decision {
-                looked_up: None,
-                outcome: Outcome::Undecided,
-            };
-            (undecided, party.created)
-        }
+        None => (Decision::undecided(), party.created),
     };
     let mut traffic = party.closed.as_deref().cloned().unwrap_or_default();
     let (mut packets_out, mut lost, mut last_packet) = (0, 0, None);
@@ -69,13 +67,14 @@ fn leg(party: &Party, flows: &[(StreamId, Flow)], host: &dyn Host) -> LegExplana
         drops: drops
             .map(|(name, count)| (name.to_owned(), count))
             .collect(),
+        preroll: traffic.preroll,
         packets_out,
         lost,
         last_packet,
     }
 }
 
-fn mirror(mirror: &Mirror, host: &dyn Host) -> MirrorExplanation {
+fn mirror(call: &Call, mirror: &Mirror, host: &dyn Host) -> MirrorExplanation {
     let taken = host.taken(mirror.id);
     let wanted = mirror.attached.len();
     let flaw = match &taken {
@@ -87,6 +86,9 @@ fn mirror(mirror: &Mirror, host: &dyn Host) -> MirrorExplanation {
         Some(taken) if taken.streams < wanted => {
             let missing = wanted - taken.streams;
             format!("; for {missing} of its {wanted} streams the logger had no room")
+        }
+        Some(_) if call.switches.of(&mirror.primary) == Switch::Paused && wanted == 0 => {
+            "; paused by signalling".to_owned()
         }
         Some(_) => String::new(),
     };

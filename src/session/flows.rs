@@ -8,19 +8,32 @@ use std::collections::VecDeque;
 
 use super::call::Call;
 use super::command::{Command, Flow, Route};
+use super::home;
 use super::ids::StreamId;
 use super::media::{Half, Media, PortSet};
 use super::party::Party;
 use crate::wire::block::StreamKind;
 
 /// The wanted state of all streams of a call, by number of the stream.
-pub(super) fn of(call: &Call) -> Vec<(StreamId, Flow)> {
+///
+/// If there is a `preroll`, the packets of a call about which signalling has told nothing yet are
+/// kept for a late decision (design section 4), under the number of its first stream, which no
+/// other call has.
+pub(super) fn of(call: &Call, preroll: bool) -> Vec<(StreamId, Flow)> {
     let mut flows = Vec::with_capacity(8);
+    let undecided = preroll && call.context.is_empty();
+    let first = call.streams().min().filter(|_| undecided);
+    let keep = first.map(|stream| stream.0);
     for (party, index, media, set) in call.sets() {
         for (half, stream) in set.halves() {
-            flows.push((stream, flow(call, party, index, media, set, half)));
+            let wanted = Flow {
+                keep,
+                ..flow(call, party, index, media, set, half)
+            };
+            flows.push((stream, wanted));
         }
     }
+    home::flow::add(call, &mut flows);
     flows.sort_unstable_by_key(|(stream, _)| *stream);
     flows
 }
@@ -38,8 +51,13 @@ pub(super) fn flow(
     let target = call
         .party(set.peer)
         .and_then(|peer| peer.medias.get(index))
-        .filter(|peer| peer.takes_packets())
-        .and_then(|peer| Some((peer.mux.agreed, peer.current(party.id)?)));
+        .and_then(|peer| {
+            let to = peer.current(party.id)?;
+            // A zero address forbids RTP and RTCP alike (RFC 3264 8.4); direction attributes do not
+            // stop packets (NG reference 13.3).
+            let takes = peer.declared_to(to).is_some_and(|declared| !declared.held);
+            takes.then_some((peer.mux.agreed, to))
+        });
     let (forward, forward_rtcp) = match (target, half) {
         (None, _) => (None, None),
         (Some((true, to)), _) => (Some(to.rtp), None),
@@ -47,7 +65,7 @@ pub(super) fn flow(
         (Some((false, to)), Half::Rtp) => (Some(to.rtp), None),
         (Some((false, to)), Half::Rtcp) => (Some(to.rtcp), None),
     };
-    let declared = media.declared();
+    let declared = media.declared_to(set);
     let other = || call.party(set.peer)?.medias.get(index)?.declared();
     Flow {
         worker: call.worker,
@@ -61,7 +79,7 @@ pub(super) fn flow(
         blocked: false,
         clock_rate: declared.or_else(other).map_or(8000, |d| d.clock_rate),
         known: set.known(half),
-        route: Route::Direct,
+        route: home::flow::route(call, party.id, index, media, set, half),
         keep: None,
     }
 }
@@ -76,8 +94,10 @@ pub(super) fn kind(media: &Media, half: Half) -> StreamKind {
 }
 
 /// Queues a `Configure` for each stream whose wanted state is not what it was. A stream is
-/// configured before another is told to forward to it; of two new ones that forward to each other
-/// the first is configured without, and then again.
+/// configured before another is told to forward to it, or to go home through it; of two new ones
+/// that forward to each other the first is configured without, and then again. What goes home no
+/// more turns first, and what goes home now turns last: so whoever goes home always finds the
+/// stream that faces home ready.
 pub(super) fn queue_changes(
     before: &[(StreamId, Flow)],
     after: &[(StreamId, Flow)],
@@ -93,21 +113,42 @@ pub(super) fn queue_changes(
         let mut first = flow.clone();
         first.forward = first.forward.filter(ready);
         first.forward_rtcp = first.forward_rtcp.filter(ready);
+        if let Route::Via { .. } = first.route {
+            first.route = Route::Direct;
+        }
         queue.push_back(Command::Configure {
             stream: *stream,
             flow: first.clone(),
         });
         fresh.push((*stream, first));
     }
-    for (stream, flow) in after {
-        let told = find(before, *stream).or_else(|| find(&fresh, *stream));
-        if told != Some(flow) {
-            queue.push_back(Command::Configure {
-                stream: *stream,
-                flow: flow.clone(),
-            });
+    let told = |stream| find(before, stream).or_else(|| find(&fresh, stream));
+    let turn = |stream, flow: &Flow| match (told(stream).map(|told| told.route), flow.route) {
+        (Some(Route::Via { .. }), Route::Direct) => Turn::Straight,
+        (_, Route::Direct | Route::Home(_)) => Turn::None,
+        (_, Route::Via { .. }) => Turn::Home,
+    };
+    for now in [Turn::Straight, Turn::None, Turn::Home] {
+        for (stream, flow) in after {
+            if told(*stream) != Some(flow) && turn(*stream, flow) == now {
+                queue.push_back(Command::Configure {
+                    stream: *stream,
+                    flow: flow.clone(),
+                });
+            }
         }
     }
+}
+
+/// What a change means for the way of a stream's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// They went home, and do not any more.
+    Straight,
+    /// They go home now.
+    Home,
+    /// Neither.
+    None,
 }
 
 /// The entry of a stream in a list that is sorted by stream.

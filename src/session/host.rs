@@ -101,10 +101,32 @@ pub struct StreamCounters {
     pub last_rtp_timestamp: u32,
     /// Talk bursts seen: marker bit, or a packet after silence.
     pub talk_bursts: u32,
+    /// Packets in the pre-roll now: a gauge.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub preroll_kept: u64,
+    /// Packets of the pre-roll that went to loggers after a late decision.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub preroll_sent: u64,
+    /// Packets that the pre-roll gave up while the call was undecided: a gap.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub preroll_evicted: u64,
     /// When the last packet was taken; `None` before the first.
     pub last_packet: Option<Timestamp>,
     /// The address that was learned.
     pub learned: Option<SocketAddr>,
+    /// On a stream that faces home: packets of parties that were sent there to come back. Those
+    /// that did are its `packets`; copies that only probe home are not among them.
+    pub home_sent: u32,
+    /// Of those, the ones that have not come back, and are not expected to any more.
+    pub home_lost: u32,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl StreamCounters {
@@ -112,15 +134,59 @@ impl StreamCounters {
     pub fn dropped(&self) -> u64 {
         self.drops.iter().sum()
     }
+
+    /// What the pre-roll keeps, and what became of what it kept.
+    pub const fn preroll(&self) -> Preroll {
+        Preroll {
+            kept: self.preroll_kept,
+            sent: self.preroll_sent,
+            evicted: self.preroll_evicted,
+        }
+    }
 }
 
 /// Sums over streams: what was taken and what was dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Traffic {
     /// RTP, and datagrams of media that are not RTP.
     pub rtp: Sum,
     /// RTCP. Of that on an RTP port only the packets are here, since only they are told apart.
     pub rtcp: Sum,
+    /// Packets in the pre-roll, and what became of those that were.
+    #[serde(skip)]
+    pub preroll: Preroll,
+}
+
+/// What is, and was, kept of streams while it was undecided where they belong.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preroll {
+    /// Packets kept now.
+    pub kept: u64,
+    /// Packets that went to loggers after a late decision.
+    pub sent: u64,
+    /// Packets given up while the call was undecided: a gap.
+    pub evicted: u64,
+}
+
+impl Preroll {
+    /// Whether nothing was ever kept.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Its streams have closed: nothing is kept any more. What was kept is lost if it was still
+    /// undecided where it belongs; otherwise the decision has settled it.
+    pub(super) fn close(&mut self, undecided: bool) {
+        let kept = std::mem::take(&mut self.kept);
+        self.evicted += if undecided { kept } else { 0 };
+    }
+
+    fn add(&mut self, other: Self) {
+        self.kept += other.kept;
+        self.sent += other.sent;
+        self.evicted += other.evicted;
+    }
 }
 
 /// Sums over streams of one kind.
@@ -149,6 +215,7 @@ impl Traffic {
             &counters.drops,
         );
         self.rtcp.packets = self.rtcp.packets.saturating_add(rtcp_packets);
+        self.preroll.add(counters.preroll());
     }
 
     /// Adds the sums over other streams.
@@ -156,6 +223,7 @@ impl Traffic {
         for (sum, more) in [(&mut self.rtp, &other.rtp), (&mut self.rtcp, &other.rtcp)] {
             sum.add(more.packets, more.octets, &more.drops);
         }
+        self.preroll.add(other.preroll);
     }
 
     /// Datagrams taken.

@@ -244,12 +244,16 @@ impl Core {
         };
         call.journalled = true;
         scope::decide_all(&mut call, world, now);
-        let flows = flows::of(&call);
+        let flows = flows::of(&call, self.settings.preroll);
         flows::queue_changes(&[], &flows, &mut self.queue);
         let wanted = scope::wanted(&call, &flows, &self.settings, &self.ports);
         let next = &mut self.next_mirror;
         scope::resume(&mut call, record.mirrors, wanted, next, &mut self.queue);
-        self.put(None, call);
+        self.put(None, call.clone());
+        // Ways through primary systems are asked for anew.
+        if let Some(key) = self.ids.get(&call.id).copied() {
+            self.commit(Some(key), call, &[], world, host, now);
+        }
         Ok(())
     }
 

@@ -55,13 +55,6 @@ impl Media {
         }
     }
 
-    /// Whether packets may be sent to the leg: its SDP is known, and it is not held by a zero
-    /// address, which forbids RTP and RTCP alike (RFC 3264 8.4). Direction attributes do not
-    /// stop packets (NG reference 13.3).
-    pub(super) fn takes_packets(&self) -> bool {
-        self.declared().is_some_and(|declared| !declared.held)
-    }
-
     /// The sockets in use towards the leg for packets of this peer.
     pub(super) fn current(&self, peer: PartyId) -> Option<&PortSet> {
         self.sets
@@ -74,6 +67,27 @@ impl Media {
         self.sets
             .iter_mut()
             .find(|set| set.peer == peer && set.retired.is_none())
+    }
+
+    /// What the leg has declared to the peer of these sockets.
+    pub(super) fn declared_to<'a>(&'a self, set: &'a PortSet) -> Option<&'a Declared> {
+        let declared = self.declared()?;
+        Some(set.told.as_deref().unwrap_or(declared))
+    }
+
+    /// The leg declares something to this peer: the others keep what they were told before.
+    pub(super) fn tell(&mut self, peer: PartyId, state: State) {
+        if let (State::Live(former), State::Live(now)) = (&self.state, &state)
+            && former != now
+        {
+            for set in self.sets.iter_mut().filter(|set| set.peer != peer) {
+                set.told.get_or_insert_with(|| Box::new(former.clone()));
+            }
+        }
+        for set in self.sets.iter_mut().filter(|set| set.peer == peer) {
+            set.told = None;
+        }
+        self.state = state;
     }
 
     /// Forgets the sockets that belong to this peer; the commit closes them.
@@ -169,6 +183,9 @@ pub(super) struct PortSet {
     /// Where the peers of the two streams were before the process was restarted.
     #[serde(default)]
     pub(super) known: [Option<SocketAddr>; 2],
+    /// What the leg has declared to this peer, if it has told another one something else since: a
+    /// conference focus has an address for each member.
+    pub(super) told: Option<Box<Declared>>,
 }
 
 impl PortSet {

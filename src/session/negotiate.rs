@@ -78,7 +78,7 @@ impl<'m> Turn<'_, 'm> {
             (own.kind, own.profile) = (came.media_kind(), came.profile);
         }
         own.window = own.window.wrapping_add(1);
-        own.state = state;
+        own.tell(peer, state);
         let (kind, profile, declared) = (own.kind, own.profile, own.declared().cloned());
         let (Some(came), Some(declared)) = (came, declared) else {
             let bypassed = own.state == State::Bypassed;

@@ -87,6 +87,7 @@ impl Core {
         let more = left.next().is_some();
         let last = keys.last().map(|key| *key as u64);
         CallPage {
+            as_of: now,
             next: last.filter(|_| more),
             calls: keys
                 .into_iter()

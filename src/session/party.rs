@@ -7,9 +7,10 @@ use super::core::Settings;
 use super::host::Traffic;
 use super::ids::Tag;
 use super::media::Media;
+use super::names::OwnNames;
 use super::options::{Learning, Options};
 use super::rewrite::Memory;
-use crate::migration::decision::{Decision, LegRole, Outcome};
+use crate::migration::decision::{Decision, LegRole, MirrorRule};
 use crate::wire::time::Timestamp;
 
 /// Number of a leg, unique within its call.
@@ -34,6 +35,8 @@ pub(super) struct Party {
     pub(super) created: Timestamp,
     /// Which end of the call it is.
     pub(super) role: LegRole,
+    /// Its own names; `None`: it goes by the context of the call.
+    pub(super) own: Option<Box<OwnNames>>,
     /// Legs that it exchanges media with.
     pub(super) peers: Vec<PartyId>,
     /// Who has offered to it last, and when: an answer of anybody else is out of order.
@@ -70,6 +73,7 @@ impl Party {
             label: None,
             created: now,
             role,
+            own: None,
             peers: Vec::new(),
             offered: None,
             interface: 0,
@@ -125,11 +129,9 @@ impl Party {
         };
     }
 
-    /// The outcome decided for the leg.
-    pub(super) fn outcome(&self) -> &Outcome {
-        self.decided
-            .as_ref()
-            .map_or(&Outcome::Undecided, |decided| &decided.0.outcome)
+    /// The rule, if its media goes home.
+    pub(super) fn rule(&self) -> Option<&MirrorRule> {
+        self.decided.as_ref()?.0.rule()
     }
 
     /// Adds a peer, once.

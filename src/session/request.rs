@@ -4,7 +4,9 @@ use serde::Serialize;
 
 use super::ids::{CallId, Tag};
 use super::options::Options;
+use super::recording::Switch;
 use crate::migration::context::CallContext;
+use crate::migration::identity::SystemName;
 
 /// A request.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,15 @@ pub enum Request {
         call_id: CallId,
         /// The news.
         context: CallContext,
+    },
+    /// Start, stop or pause the mirrors of a call, within the agreements (NG reference 9.4).
+    Recording {
+        /// The call.
+        call_id: CallId,
+        /// What to do with them.
+        switch: Switch,
+        /// Only the mirror for this primary system.
+        primary: Option<SystemName>,
     },
     /// Why a call is, or is not, mirrored.
     Explain {

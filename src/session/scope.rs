@@ -11,16 +11,16 @@ use std::net::SocketAddr;
 use super::call::Call;
 use super::command::{Command, Flow};
 use super::core::{Settings, World};
-use super::flows;
 use super::host::{Host, Room};
 use super::ids::{MirrorId, StreamId};
 use super::media::{Half, Media, PortSet};
 use super::party::Party;
 use super::ports::Ports;
+use super::recording::Switch;
 use super::reply::Copies;
-use super::rewrite;
-use crate::migration::agreement::OnLoggerLoss;
-use crate::migration::decision::{LegRole, MirrorRule, Outcome, decide};
+use super::{flows, home, names, recording, rewrite};
+use crate::migration::agreement::{Mode, OnLoggerLoss};
+use crate::migration::decision::{MirrorRule, Names, Outcome, decide_for};
 use crate::migration::identity::SystemName;
 use crate::wire::block::{
     CallInfo, Codec, Direction, MediaKind, PartyInfo, StreamInfo, StreamKind,
@@ -71,21 +71,14 @@ pub(super) struct Wanted {
 
 /// Decides anew for every leg. A decision that stays the same keeps its time.
 pub(super) fn decide_all(call: &mut Call, world: &World<'_>, now: Timestamp) {
-    if call.context.is_empty() {
-        for party in &mut call.parties {
-            party.decided = None;
-        }
-        return;
-    }
-    let decision = |role| decide(&call.context, role, world.registry, world.agreements, now);
-    let (calling, called) = (decision(LegRole::Calling), decision(LegRole::Called));
-    for party in &mut call.parties {
-        let decision = match party.role {
-            LegRole::Calling => &calling,
-            LegRole::Called => &called,
-        };
-        if party.decided.as_ref().is_none_or(|old| old.0 != *decision) {
-            party.decided = Some(Box::new((decision.clone(), now)));
+    for index in 0..call.parties.len() {
+        let party = &call.parties[index];
+        let names = names::of(call, party);
+        let decision = decide_for(names, &call.context, world.registry, world.agreements, now);
+        if decision.outcome == Outcome::Undecided {
+            call.parties[index].decided = None;
+        } else if party.decided.as_ref().is_none_or(|old| old.0 != decision) {
+            call.parties[index].decided = Some(Box::new((decision, now)));
         }
     }
 }
@@ -99,7 +92,13 @@ pub(super) fn wanted(
     ports: &Ports,
 ) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
-    for rule in call.parties.iter().filter_map(rule_of) {
+    // What is redirected needs no logger: then it is not recorded while it does not go home.
+    let copied = |rule: &&MirrorRule| rule.mode == Mode::Duplicate || !rule.loggers.is_empty();
+    for rule in call.parties.iter().filter_map(Party::rule).filter(copied) {
+        let switch = recording::switch(call, rule);
+        if switch == Switch::Stopped {
+            continue;
+        }
         if all.iter().all(|w| w.primary != rule.primary_system) {
             all.push(Wanted {
                 primary: rule.primary_system.clone(),
@@ -107,7 +106,10 @@ pub(super) fn wanted(
                 pairs: pairs(call, &rule.primary_system),
                 refuse: rule.on_logger_loss == OnLoggerLoss::Refuse,
                 info: call_info(call, rule, settings),
-                streams: streams(call, &rule.primary_system, flows, ports),
+                streams: match switch {
+                    Switch::On => streams(call, &rule.primary_system, flows, ports),
+                    Switch::Paused | Switch::Stopped => Vec::new(),
+                },
             });
         }
     }
@@ -129,15 +131,8 @@ pub(super) fn refused(wanted: &[Wanted], host: &dyn Host) -> bool {
     !needed.is_empty() && !host.can_mirror(&needed)
 }
 
-fn rule_of(party: &Party) -> Option<&MirrorRule> {
-    match party.outcome() {
-        Outcome::Mirror(rule) => Some(rule),
-        Outcome::None { .. } | Outcome::Undecided => None,
-    }
-}
-
 fn rule_for<'a>(party: &'a Party, primary: &SystemName) -> Option<&'a MirrorRule> {
-    rule_of(party).filter(|rule| rule.primary_system == *primary)
+    party.rule().filter(|rule| rule.primary_system == *primary)
 }
 
 /// Whether media of this kind, from the leg or to it, goes to the primary.
@@ -180,6 +175,9 @@ fn streams(
             let Some(flow) = flows::find(flows, stream) else {
                 continue;
             };
+            if home::flow::carries(call, primary, flow) {
+                continue;
+            }
             let direction = match (from_user, peer_asked && flow.forward.is_some()) {
                 (true, true) => Direction::Both,
                 (true, false) => Direction::FromUser,
@@ -196,7 +194,7 @@ fn streams(
     found
 }
 
-fn stream_info(
+pub(super) fn stream_info(
     call: &Call,
     (party, index, media, set): (&Party, usize, &Media, &PortSet),
     half: Half,
@@ -247,6 +245,18 @@ fn codecs(call: &Call, party: &Party, set: &PortSet, index: usize) -> Vec<Codec>
     media.codecs().into_iter().map(codec).collect()
 }
 
+/// What a primary is told of a call, if a leg of it is at home there.
+pub(super) fn info_for(call: &Call, primary: &SystemName, settings: &Settings) -> Option<CallInfo> {
+    let mut rules = call.parties.iter().filter_map(|p| rule_for(p, primary));
+    Some(call_info(call, rules.next()?, settings))
+}
+
+/// Whether the agreement with a primary names loggers.
+pub(super) fn has_loggers(call: &Call, primary: &SystemName) -> bool {
+    let mut rules = call.parties.iter().filter_map(|p| rule_for(p, primary));
+    rules.next().is_some_and(|rule| !rule.loggers.is_empty())
+}
+
 fn call_info(call: &Call, rule: &MirrorRule, settings: &Settings) -> CallInfo {
     let context = &call.context;
     let service = context.service.unwrap_or(rule.service);
@@ -255,7 +265,7 @@ fn call_info(call: &Call, rule: &MirrorRule, settings: &Settings) -> CallInfo {
         .parties
         .iter()
         .filter(mine)
-        .filter_map(rule_of)
+        .filter_map(Party::rule)
         .map(reason)
         .collect();
     let mut reason = reasons;
@@ -280,22 +290,31 @@ fn call_info(call: &Call, rule: &MirrorRule, settings: &Settings) -> CallInfo {
 }
 
 fn reason(rule: &MirrorRule) -> String {
-    format!(
-        "{} is {} of {}, migrated for {} (migration {})",
-        rule.partner_id, rule.primary_id, rule.primary_system, rule.service, rule.record.0
-    )
+    let who = format!(
+        "{} is {} of {}",
+        rule.partner_id, rule.primary_id, rule.primary_system
+    );
+    let (service, record) = (rule.service, rule.record.0);
+    match &rule.failed {
+        None => format!("{who}, migrated for {service} (migration {record})"),
+        Some(why) => format!(
+            "{who}, whose migration for {service} failed ({why}) and who is served all the same \
+             (migration {record})"
+        ),
+    }
 }
 
 /// A leg as one primary may know it: what it is called at home only if it is at home there.
 fn party_info(call: &Call, party: &Party, primary: &SystemName) -> PartyInfo {
     let rule = rule_for(party, primary);
-    let (said, alias) = match party.role {
-        LegRole::Calling => (&call.context.calling_id, &call.context.functional_alias),
-        LegRole::Called => (&call.context.called_id, &None),
-    };
-    let partner_id = rule_of(party)
-        .map(|rule| &rule.partner_id)
-        .or(said.as_ref());
+    let Names { id: said, alias } = names::of(call, party);
+    let migrated = party.rule();
+    let partner_id = migrated.map(|rule| &rule.partner_id).or(said);
+    // A name that is neither of the user's IDs is an alias in the place of one.
+    let in_place = said.filter(|said| {
+        migrated.is_some_and(|rule| **said != rule.partner_id && **said != rule.primary_id)
+    });
+    let alias = alias.or(in_place);
     PartyInfo {
         tag: party
             .tag
@@ -304,7 +323,7 @@ fn party_info(call: &Call, party: &Party, primary: &SystemName) -> PartyInfo {
             .unwrap_or_default(),
         partner_id: partner_id.map(ToString::to_string),
         primary_id: rule.map(|rule| rule.primary_id.to_string()),
-        functional_alias: alias.as_ref().map(ToString::to_string),
+        functional_alias: alias.map(ToString::to_string),
         migrated: rule.is_some(),
     }
 }

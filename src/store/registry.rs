@@ -183,6 +183,7 @@ fn put(transaction: &Transaction<'_>, records: &[Record]) -> rusqlite::Result<()
             record.profile_index,
             signed(record.since.nanos()),
             record.until.map(|until| signed(until.nanos())),
+            record.standing.failure(),
         ])?;
         number.execute([signed(record.id.0.saturating_add(1))])?;
     }
@@ -228,6 +229,7 @@ fn record(row: &Row<'_>) -> Result<Record, String> {
     let aliases = text(5)?;
     let aliases = aliases.split_whitespace().map(str::parse::<McId>);
     let until: Option<i64> = row.get(9).map_err(|error| wrong(error.to_string()))?;
+    let failed: Option<String> = row.get(10).map_err(|error| wrong(error.to_string()))?;
     let bad = |error: crate::migration::identity::IdentityError| wrong(error.to_string());
     Ok(Record {
         id: RecordId(unsigned(id)),
@@ -238,7 +240,10 @@ fn record(row: &Row<'_>) -> Result<Record, String> {
         functional_aliases: aliases.collect::<Result<_, _>>().map_err(bad)?,
         trigger: trigger(&text(6)?).map_err(wrong)?,
         profile_index: row.get(7).map_err(|error| wrong(error.to_string()))?,
-        standing: Standing::default(),
+        standing: match failed {
+            Some(reason) => Standing::Failed { reason },
+            None => Standing::Authorised,
+        },
         since: Timestamp::from_nanos(unsigned(
             row.get(8).map_err(|error| wrong(error.to_string()))?,
         )),
@@ -275,7 +280,8 @@ const BATCH: usize = 256;
 
 const SCHEMA: Schema = Schema {
     application: 0x4857_5247, // "HWRG"
-    steps: &["CREATE TABLE migration (
+    steps: &[
+        "CREATE TABLE migration (
             id INTEGER PRIMARY KEY,
             service TEXT NOT NULL,
             primary_id TEXT NOT NULL,
@@ -290,11 +296,14 @@ const SCHEMA: Schema = Schema {
         CREATE INDEX migration_until ON migration (until);
         CREATE TABLE counter (only INTEGER PRIMARY KEY CHECK (only = 1), next_id INTEGER NOT NULL)
             STRICT;
-        INSERT INTO counter VALUES (1, 1);"],
+        INSERT INTO counter VALUES (1, 1);",
+        // Why the migration failed; null: it was authorised.
+        "ALTER TABLE migration ADD COLUMN failed TEXT;",
+    ],
 };
 
 const INSERT: &str = "INSERT OR REPLACE INTO migration VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
-                      ?9, ?10)";
+                      ?9, ?10, ?11)";
 const NEXT_ID: &str = "UPDATE counter SET next_id = max(next_id, ?1)";
 const SELECT: &str = "SELECT * FROM migration WHERE until IS NULL OR until > ?1 \
                       UNION ALL \

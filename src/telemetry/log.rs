@@ -1,12 +1,13 @@
 //! What is logged, and how: one subscriber for the process, on standard error.
 
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
 use thiserror::Error;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
-use tracing_subscriber::registry;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Registry, registry, reload};
 
 /// Form of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,9 +39,7 @@ pub enum LogError {
 /// # Errors
 /// The filter cannot be read, or logging is set up already.
 pub fn init(filter: &str, format: Format) -> Result<(), LogError> {
-    let targets: Targets = filter
-        .parse()
-        .map_err(|_| LogError::Filter(filter.chars().take(200).collect()))?;
+    let targets = parse(filter)?;
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(format == Format::Text && io::stderr().is_terminal());
@@ -48,8 +47,34 @@ pub fn init(filter: &str, format: Format) -> Result<(), LogError> {
         Format::Text => layer.boxed(),
         Format::Json => layer.json().flatten_event(true).boxed(),
     };
-    Ok(registry().with(layer.with_filter(targets)).try_init()?)
+    let (filter, handle) = reload::Layer::new(targets);
+    registry().with(layer.with_filter(filter)).try_init()?;
+    // The subscriber was set up just now, and that works once.
+    drop(FILTER.set(handle));
+    Ok(())
 }
+
+/// Logs by another filter from now on, if logging was set up by [`init`].
+///
+/// # Errors
+/// The filter cannot be read.
+pub fn refilter(filter: &str) -> Result<(), LogError> {
+    let targets = parse(filter)?;
+    if let Some(handle) = FILTER.get() {
+        // Fails only without a subscriber, and it lives as long as the process.
+        drop(handle.reload(targets));
+    }
+    Ok(())
+}
+
+fn parse(filter: &str) -> Result<Targets, LogError> {
+    filter
+        .parse()
+        .map_err(|_| LogError::Filter(filter.chars().take(200).collect()))
+}
+
+/// The filter in force.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
 
 #[cfg(test)]
 mod tests {

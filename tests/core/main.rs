@@ -4,12 +4,16 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails its test")]
 
 mod exchange;
+mod groups;
 mod harness;
+mod late;
 mod life;
 mod losses;
 mod media;
 mod messages;
 mod mirrors;
 mod ports;
+mod redirect;
+mod redirect_changes;
 mod restart;
 mod simulation;

@@ -3,17 +3,22 @@
 //! `HOMEWARD_SEED=n` runs one seed, `HOMEWARD_STEPS=n` more or fewer steps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
+use homeward::migration::agreement::Mode;
 use homeward::migration::context::CallContext;
 use homeward::migration::decision::{MirrorRule, Outcome};
+use homeward::session::command::{Flow, Route};
 use homeward::session::core::Event;
 use homeward::session::ids::{CallId, StreamId};
+use homeward::session::journal::NotRestored;
 use homeward::session::options::Family;
-use homeward::session::reply::{CallView, Explanation, Reply};
+use homeward::session::reply::{CallView, Explanation, HomeState, LaneExplanation, Reply};
 use homeward::session::request::{Delete, Exchange, Request};
 use homeward::wire::block::{Direction, MediaKind, StreamKind};
+use homeward::wire::time::Timestamp;
 
 use crate::harness::{Rig, agreement, context, exchange, head, settings};
 
@@ -31,11 +36,36 @@ fn whatever_happens_nothing_leaks() {
     }
 }
 
+/// The same, with a journal that is written now and then, and processes that are killed at any
+/// moment: a call goes on as it was written down, or is gone.
+#[test]
+fn calls_outlive_any_number_of_restarts() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let steps = number("HOMEWARD_STEPS").unwrap_or(600);
+    let seeds = number("HOMEWARD_SEED").map_or_else(|| (11..=14).collect(), |seed| vec![seed]);
+    for seed in seeds {
+        let mut simulation = Simulation::new(seed);
+        simulation.rig.core.keep_journal();
+        let run = catch_unwind(AssertUnwindSafe(move || {
+            simulation.run_with_restarts(steps)
+        }));
+        if let Err(panic) = run {
+            eprintln!("the simulation failed: HOMEWARD_SEED={seed}");
+            resume_unwind(panic);
+        }
+    }
+}
+
 struct Simulation {
     rig: Rig,
     dice: Dice,
     users: usize,
+    /// Streams facing home that workers bypass.
+    lost: BTreeSet<StreamId>,
 }
+
+/// What of a call must be the same after a restart: when it was made, and its sockets.
+type Kept = BTreeMap<CallId, (Timestamp, BTreeSet<(StreamId, SocketAddr)>)>;
 
 impl Simulation {
     fn new(seed: u64) -> Self {
@@ -54,6 +84,7 @@ impl Simulation {
             rig,
             dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             users: 0,
+            lost: BTreeSet::new(),
         }
     }
 
@@ -64,9 +95,75 @@ impl Simulation {
         }
         self.rig.event(Event::Shutdown);
         assert!(self.rig.ground.bound.is_empty() && self.rig.mirrors.is_empty());
+        assert!(self.rig.homes.is_empty());
         assert_eq!(self.rig.core.poll_timeout(), None);
         let ports = self.rig.core_statistics().ports;
         assert!(ports.iter().all(|port| port.used == 0));
+    }
+
+    fn run_with_restarts(mut self, steps: u64) {
+        let mut kept = Kept::new();
+        let (mut restarts, mut restored) = (0, 0);
+        for _ in 0..steps {
+            match self.dice.below(20) {
+                0..3 => {
+                    self.rig.write();
+                    kept = self.calls();
+                }
+                3 => {
+                    self.restart(&kept);
+                    kept = self.calls();
+                    restarts += 1;
+                    restored += kept.len();
+                }
+                _ => self.step(),
+            }
+            self.check();
+        }
+        assert!(
+            restarts > 10 && restored > restarts,
+            "{restored} in {restarts}"
+        );
+    }
+
+    /// Kills the process and starts another one, while somebody may have taken ports.
+    fn restart(&mut self, kept: &Kept) {
+        (self.rig.ground.left, self.rig.ground.broken) = (None, false);
+        if self.dice.below(3) == 0 {
+            self.rig.now = self.rig.now + Duration::from_secs(self.dice.below(100));
+        }
+        let lost = self.rig.restart();
+        let now = self.calls();
+        for (id, (created, sockets)) in &now {
+            let (before, former) = &kept[id];
+            assert_eq!(created, before);
+            // Retired ones whose time is over are gone.
+            assert!(sockets.is_subset(former), "{sockets:?} {former:?}");
+        }
+        let gone: BTreeSet<&CallId> = lost.iter().map(|(id, _)| id).collect();
+        for id in kept.keys() {
+            assert!(now.contains_key(id) != gone.contains(id), "{id}");
+        }
+        assert_eq!(now.len() + gone.len(), kept.len());
+        for (id, why) in &lost {
+            let known = matches!(why, NotRestored::Over | NotRestored::Taken(_));
+            assert!(known, "{id}: {why}");
+        }
+    }
+
+    fn calls(&mut self) -> Kept {
+        let Ok(Reply::Calls(ids)) = self.rig.request(Request::List { limit: 1000 }) else {
+            panic!("no list");
+        };
+        let mut kept = Kept::new();
+        for id in ids {
+            let view = self.rig.view(&id.0).unwrap();
+            let medias = view.parties.iter().flat_map(|party| &party.medias);
+            let streams = medias.flat_map(|media| &media.streams);
+            let sockets = streams.map(|stream| (stream.stream, stream.local));
+            kept.insert(id, (view.created, sockets.collect()));
+        }
+        kept
     }
 
     fn step(&mut self) {
@@ -85,7 +182,8 @@ impl Simulation {
                 let secs = [1, 5, 20, 40, 400][self.dice.index(5)];
                 self.rig.wait(Duration::from_secs(secs));
             }
-            80..88 => self.hear(),
+            80..84 => self.hear(),
+            84..88 => self.home(),
             88..92 => self.registry(),
             92..95 => {
                 let call_id = self.id();
@@ -179,7 +277,7 @@ impl Simulation {
         let stream = all[self.dice.index(all.len())];
         self.rig.hear(stream);
         let port = u16::try_from(40_000 + self.dice.below(5)).unwrap();
-        let address = std::net::SocketAddr::new("198.51.100.1".parse().unwrap(), port);
+        let address = SocketAddr::new("198.51.100.1".parse().unwrap(), port);
         if let Some(counters) = self.rig.ground.counters.get_mut(&stream) {
             counters.learned = Some(address);
         }
@@ -188,7 +286,7 @@ impl Simulation {
 
     fn registry(&mut self) {
         let open: Vec<_> = self.rig.registry.list(&Default::default(), self.rig.now);
-        match self.dice.below(3) {
+        match self.dice.below(4) {
             0 if !open.is_empty() => {
                 let id = open[self.dice.index(open.len())].id;
                 if let Ok(change) = self.rig.registry.prepare_end(id, self.rig.now) {
@@ -201,6 +299,13 @@ impl Simulation {
                 let media = kinds.iter().copied().filter(kept).collect();
                 self.rig.agreements[0].media = media;
                 self.rig.agreements[1].loggers = vec![format!("l{}", self.dice.below(3))];
+            }
+            2 => {
+                let agreement = &mut self.rig.agreements[self.dice.index(2)];
+                let modes = [Mode::Duplicate, Mode::Redirect, Mode::Redirect];
+                agreement.mode = modes[self.dice.index(3)];
+                let anchors = [["gate", "spare"], ["spare", "moon"]][self.dice.index(2)];
+                agreement.anchors = anchors.map(str::to_owned).to_vec();
             }
             _ => {
                 let system = ["one.example", "two.example"][self.dice.index(2)];
@@ -216,6 +321,36 @@ impl Simulation {
             }
         }
         self.rig.event(Event::RegistryChanged);
+    }
+
+    /// Anchors and workers report what they like.
+    fn home(&mut self) {
+        let open: Vec<_> = self.rig.homes.keys().copied().collect();
+        let facing = |flow: &Flow| matches!(flow.route, Route::Home(_)) && !flow.blocked;
+        let flows = self.rig.flows.iter().filter(|(_, flow)| facing(flow));
+        let facing: Vec<StreamId> = flows.map(|(stream, _)| *stream).collect();
+        match self.dice.below(8) {
+            0 if !open.is_empty() => self.rig.home_fails(open[self.dice.index(open.len())]),
+            1..5 if !open.is_empty() => {
+                let home = open[self.dice.index(open.len())];
+                let refused = self.dice.below(8).to_string();
+                self.rig
+                    .home_answers(home, |label| !label.ends_with(&refused));
+            }
+            _ if !facing.is_empty() => {
+                let stream = facing[self.dice.index(facing.len())];
+                if self.lost.remove(&stream) {
+                    self.rig.event(Event::HomeBack { stream });
+                } else {
+                    self.lost.insert(stream);
+                    self.rig.event(Event::HomeLost {
+                        stream,
+                        unanswered: 5,
+                    });
+                }
+            }
+            _ => {}
+        }
     }
 
     fn context(&mut self) -> CallContext {
@@ -280,6 +415,13 @@ impl Simulation {
         for (stream, (_, _, _, _)) in &facing {
             assert!(streams.insert(*stream), "a stream in two calls");
         }
+        // Kept exactly while nothing is known, under a number that no other call has.
+        let undecided = explanation.context.is_empty();
+        let number = facing.keys().next().map(|first| first.0);
+        for stream in facing.keys() {
+            let keep = self.rig.flows[stream].keep;
+            assert_eq!(keep, number.filter(|_| undecided), "{stream:?}");
+        }
         let workers: BTreeSet<_> = facing.keys().map(|s| self.rig.flows[s].worker).collect();
         assert!(workers.len() <= 1);
         for party in &view.parties {
@@ -292,6 +434,17 @@ impl Simulation {
                     media.streams.len()
                 );
             }
+        }
+        for home in &explanation.homes {
+            for stream in home.lanes.iter().flat_map(|lane| &lane.streams) {
+                assert!(streams.insert(*stream), "a stream in two calls");
+            }
+            let told = self.rig.homes.get(&home.home);
+            let asked = matches!(home.state, HomeState::Pending | HomeState::Up);
+            assert_eq!(told.is_some(), asked, "{home:?}");
+            let ready = |lane: &&LaneExplanation| lane.local.is_some();
+            let lanes = home.lanes.iter().filter(ready).count();
+            assert_eq!(told.map_or(0, |told| told.offer.lanes.len()), lanes);
         }
         let mut told = BTreeMap::new();
         for tape in self
@@ -335,7 +488,7 @@ impl Simulation {
                 let kind = kind(view, *leg, *media);
                 let to = self.rig.flows[stream].forward.map(|to| facing[&to].0);
                 let direction = match (asks(*leg, kind), to.is_some_and(|to| asks(to, kind))) {
-                    _ if *spare => continue,
+                    _ if *spare || self.carries(explanation, &primary, *stream) => continue,
                     (true, true) => Direction::Both,
                     (true, false) => Direction::FromUser,
                     (false, true) => Direction::ToUser,
@@ -346,6 +499,24 @@ impl Simulation {
             wanted.insert(primary.clone(), streams);
         }
         wanted
+    }
+}
+
+impl Simulation {
+    /// Whether all packets of a stream go through this primary, and come back.
+    fn carries(&self, explanation: &Explanation, primary: &str, stream: StreamId) -> bool {
+        let homes = explanation.homes.iter();
+        let mine = homes.filter(|home| home.primary_system == primary);
+        let facing: BTreeSet<StreamId> = mine
+            .flat_map(|home| home.lanes.iter().flat_map(|lane| lane.streams.clone()))
+            .collect();
+        match self.rig.flows[&stream].route {
+            Route::Via { home, home_rtcp } => [Some(home), home_rtcp]
+                .into_iter()
+                .flatten()
+                .all(|home| facing.contains(&home) && !self.lost.contains(&home)),
+            Route::Direct | Route::Home(_) => false,
+        }
     }
 }
 

@@ -6,6 +6,13 @@
 mod bad_input;
 mod carried;
 mod commands;
+mod drain;
+mod groups;
 mod harness;
+mod late;
 mod limits;
+mod migration;
 mod mirrored;
+mod primary;
+mod reload;
+mod rows;

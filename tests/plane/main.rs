@@ -5,6 +5,8 @@
 
 mod forward;
 mod harness;
+mod home;
 mod hostile;
 mod lifecycle;
 mod mirror;
+mod preroll;

@@ -4,7 +4,8 @@ use axum::Json;
 use axum::extract::{RawQuery, Request as HttpRequest, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::fields::Fields;
 use super::problem::Problem;
@@ -12,6 +13,7 @@ use super::{Segment, explain, view};
 use crate::hook::Control;
 use crate::migration::context::CallContext;
 use crate::session::ids::CallId;
+use crate::session::recording::Switch;
 use crate::session::reply::Reply;
 use crate::session::request::{Query, Request};
 
@@ -76,6 +78,7 @@ pub(super) async fn context<C: Control>(
         called_id: fields.parse("called_id"),
         group_id: fields.parse("group_id"),
         functional_alias: fields.parse("functional_alias"),
+        called_functional_alias: fields.parse("called_functional_alias"),
         emergency: fields.boolean("emergency").unwrap_or(false),
     };
     fields.finish()?;
@@ -87,6 +90,52 @@ pub(super) async fn context<C: Control>(
         return Err(unexpected(&reply));
     };
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /v1/calls/{call}/recording`: start, stop, pause or resume the call's mirrors, within the
+/// agreements.
+pub(super) async fn recording<C: Control>(
+    State(control): State<C>,
+    Segment(call): Segment,
+    request: HttpRequest,
+) -> Result<Json<Value>, Problem> {
+    let mut fields = Fields::of_body(request).await?;
+    let absent = !fields.has("action");
+    let action = fields.word::<Verb>("action");
+    let primary = fields.parse("primary");
+    if absent {
+        fields.wrong("action", "missing");
+    }
+    fields.finish()?;
+    let Some(action) = action else {
+        return Err(Problem::bad_request("action is missing"));
+    };
+    let request = Request::Recording {
+        call_id: CallId(call.into()),
+        switch: match action {
+            Verb::Start | Verb::Resume => Switch::On,
+            Verb::Pause => Switch::Paused,
+            Verb::Stop => Switch::Stopped,
+        },
+        primary,
+    };
+    let reply = control.request(request).await?;
+    let Reply::Recording(state) = reply else {
+        return Err(unexpected(&reply));
+    };
+    Ok(Json(
+        json!({ "recordings": state.recordings, "warning": state.warning }),
+    ))
+}
+
+/// What can be asked of mirrors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Verb {
+    Start,
+    Stop,
+    Pause,
+    Resume,
 }
 
 /// The core never answers one request with the reply to another.

@@ -2,14 +2,19 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::migration::decision::{Decision, LegRole, Outcome};
+use super::homes::{homes, sentence};
+use crate::migration::agreement::Mode;
+use crate::migration::decision::{Decision, LegRole, MirrorRule, Outcome};
 use crate::migration::identity::McId;
-use crate::session::reply::{Explanation, LegExplanation, MirrorExplanation};
+use crate::session::host::Preroll;
+use crate::session::recording::Switch;
+use crate::session::reply::{Explanation, LegExplanation, MirrorExplanation, Recording};
 
 pub(super) fn explanation(explanation: &Explanation) -> Value {
     json!({
         "call_id": explanation.call_id,
         "summary": summary(explanation),
+        "as_of": explanation.as_of.to_string(),
         "state": explanation.state,
         "one_way": explanation.one_way,
         "created": explanation.created.to_string(),
@@ -19,12 +24,16 @@ pub(super) fn explanation(explanation: &Explanation) -> Value {
         "context": explanation.context,
         "legs": explanation.legs.iter().map(leg).collect::<Vec<Value>>(),
         "mirrors": explanation.mirrors.iter().map(mirror).collect::<Vec<Value>>(),
+        "homes": homes(&explanation.homes),
+        "recordings": explanation.recordings,
     })
 }
 
 /// The whole call in one sentence.
 fn summary(explanation: &Explanation) -> String {
-    let homes: Vec<String> = explanation.mirrors.iter().map(home).collect();
+    let mut homes: Vec<String> = explanation.homes.iter().map(sentence).collect();
+    homes.extend(explanation.mirrors.iter().map(home));
+    homes.extend(explanation.recordings.iter().filter_map(switched));
     if !homes.is_empty() {
         return homes.join("; ");
     }
@@ -38,6 +47,16 @@ fn summary(explanation: &Explanation) -> String {
         Some(leg) => format!("not mirrored yet: {}", decision(&leg.decision)),
         None => "not mirrored: no leg belongs to a migrated user whose media goes home; see legs"
             .to_owned(),
+    }
+}
+
+/// What signalling has done with a mirror, if anything.
+fn switched(recording: &Recording) -> Option<String> {
+    let system = &recording.primary_system;
+    match recording.switch {
+        Switch::On => None,
+        Switch::Paused => Some(format!("paused for {system} by signalling")),
+        Switch::Stopped => Some(format!("stopped for {system} by signalling")),
     }
 }
 
@@ -79,11 +98,11 @@ fn leg(leg: &LegExplanation) -> Value {
             format!("{taken} packets taken, dropped: {}", list.join(", "))
         }
     };
-    json!({
+    let mut shown = json!({
         "tag": leg.tag,
         "role": role,
         "why": decision(&leg.decision),
-        "media": media,
+        "media": format!("{media}{}", kept(leg.preroll)),
         "decided": leg.decided.to_string(),
         "decision": leg.decision,
         "packets": leg.packets,
@@ -91,7 +110,23 @@ fn leg(leg: &LegExplanation) -> Value {
         "lost": leg.lost,
         "last_packet": leg.last_packet.map(|at| at.to_string()),
         "drops": drops,
-    })
+    });
+    if !leg.preroll.is_empty() {
+        shown["preroll"] = json!(leg.preroll);
+    }
+    shown
+}
+
+/// What became of the packets that came before the decision, as part of a sentence.
+fn kept(preroll: Preroll) -> String {
+    let parts = [
+        (preroll.kept, "kept for a late decision"),
+        (preroll.sent, "sent after a late decision"),
+        (preroll.evicted, "given up before a decision"),
+    ];
+    let told = parts.iter().filter(|(number, _)| *number > 0);
+    told.map(|(number, what)| format!("; {number} {what}"))
+        .collect()
 }
 
 /// A decision as a sentence.
@@ -99,20 +134,45 @@ fn decision(decision: &Decision) -> String {
     let name = decision.looked_up.as_ref().map_or("nobody", McId::as_str);
     match &decision.outcome {
         Outcome::Undecided => "undecided: signalling has told nothing about this call".to_owned(),
-        Outcome::None { reason } => match &decision.looked_up {
-            Some(_) => format!("{name} is not mirrored: {}", reason.text()),
-            None => format!("not mirrored: {}", reason.text()),
-        },
+        Outcome::None { reason } => {
+            let who = match &decision.looked_up {
+                Some(_) => format!("{name} is not mirrored"),
+                None => "not mirrored".to_owned(),
+            };
+            match &decision.failure {
+                Some(why) => format!("{who}: {} ({why})", reason.text()),
+                None => format!("{who}: {}", reason.text()),
+            }
+        }
         Outcome::Mirror(rule) => format!(
-            "{name} is {} of {}, migrated to here as {} (migration {}, {}); the agreement sends \
-             its media to {}",
+            "{name} is {} of {}, migrated to here as {} (migration {}, {}){}; the agreement {}",
             rule.primary_id,
             rule.primary_system,
             rule.partner_id,
             rule.record.0,
             rule.service,
-            rule.loggers.join(", else ")
+            match &rule.failed {
+                Some(why) => format!(", which failed ({why}), and is served all the same"),
+                None => String::new(),
+            },
+            way(rule)
         ),
+    }
+}
+
+/// How media goes home.
+fn way(rule: &MirrorRule) -> String {
+    let loggers = rule.loggers.join(", else ");
+    match rule.mode {
+        Mode::Duplicate => format!("sends its media to {loggers}"),
+        Mode::Redirect => {
+            let anchors = rule.anchors.join(", else ");
+            let rest = match loggers.as_str() {
+                "" => "is not recorded".to_owned(),
+                _ => format!("is copied to {loggers}"),
+            };
+            format!("leads its media through {anchors}; what goes straight {rest}")
+        }
     }
 }
 

@@ -80,6 +80,11 @@ impl Fields {
         self
     }
 
+    /// Whether the member is there, good or not.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.members.get(key).is_some_and(|value| !value.is_null())
+    }
+
     /// A text that must parse.
     pub(super) fn parse<T: FromStr<Err: Display>>(&mut self, key: &'static str) -> Option<T> {
         let value = self.take(key)?;

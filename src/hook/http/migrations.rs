@@ -5,13 +5,13 @@ use axum::extract::{RawQuery, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::IntoResponse;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Segment;
 use super::fields::Fields;
 use super::problem::Problem;
 use crate::hook::Control;
-use crate::migration::record::{Record, RecordId, Trigger};
+use crate::migration::record::{Record, RecordId, Standing, Trigger};
 use crate::migration::registry::{NewRecord, RecordFilter, RecordUpdate};
 use crate::migration::telling::Told;
 
@@ -26,6 +26,9 @@ struct RecordView {
     functional_aliases: Vec<String>,
     trigger: Trigger,
     profile_index: Option<u32>,
+    result: &'static str,
+    /// Why it failed.
+    reason: Option<String>,
     since: String,
     until: Option<String>,
     /// Whether the primary knows: pending, accepted, refused or unreachable; null where it is not
@@ -48,6 +51,11 @@ impl RecordView {
             functional_aliases: aliases.map(String::from).collect(),
             trigger: record.trigger,
             profile_index: record.profile_index,
+            result: match record.standing {
+                Standing::Authorised => "authorised",
+                Standing::Failed { .. } => "failed",
+            },
+            reason: record.standing.failure().map(str::to_owned),
             since: record.since.to_string(),
             until: record.until.map(|until| until.to_string()),
             told: told.as_ref().map(Told::as_str),
@@ -157,6 +165,7 @@ fn new_record(mut fields: Fields) -> Result<NewRecord, Problem> {
     let functional_aliases = fields.list("functional_aliases").unwrap_or_default();
     let trigger = fields.word("trigger").unwrap_or_default();
     let profile_index = profile_index(&mut fields);
+    let standing = standing(&mut fields).unwrap_or_default();
     let since = fields.moment("since");
     let until = fields.moment("until");
     fields.finish()?;
@@ -173,6 +182,7 @@ fn new_record(mut fields: Fields) -> Result<NewRecord, Problem> {
         functional_aliases,
         trigger,
         profile_index,
+        standing,
         since,
         until,
     })
@@ -183,6 +193,7 @@ fn record_update(mut fields: Fields) -> Result<RecordUpdate, Problem> {
         partner_id: fields.parse("partner_id"),
         functional_aliases: fields.list("functional_aliases"),
         profile_index: profile_index(&mut fields),
+        standing: standing(&mut fields),
         until: fields.moment("until"),
     };
     fields.finish()?;
@@ -192,6 +203,39 @@ fn record_update(mut fields: Fields) -> Result<RecordUpdate, Problem> {
 fn profile_index(fields: &mut Fields) -> Option<u32> {
     let index = fields.integer("profile_index", u64::from(u32::MAX))?;
     u32::try_from(index).ok()
+}
+
+/// `result`, and the `reason` that goes with `failed` and with nothing else.
+fn standing(fields: &mut Fields) -> Option<Standing> {
+    let told = fields.has("result");
+    let result = fields.word::<Outcome>("result");
+    let reason: Option<String> = fields.parse("reason");
+    match (result, reason) {
+        (Some(Outcome::Failed), Some(reason)) => Some(Standing::Failed { reason }),
+        (Some(Outcome::Failed), None) => {
+            if !fields.has("reason") {
+                fields.wrong("reason", "missing: says why the migration failed");
+            }
+            None
+        }
+        (Some(Outcome::Authorised) | None, Some(_)) => {
+            // Of a result that cannot be read enough is said.
+            if result.is_some() || !told {
+                fields.wrong("reason", "goes with result failed only");
+            }
+            None
+        }
+        (Some(Outcome::Authorised), None) => Some(Standing::Authorised),
+        (None, None) => None,
+    }
+}
+
+/// How a migration came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    Authorised,
+    Failed,
 }
 
 fn number(text: &str) -> Result<RecordId, Problem> {

@@ -5,10 +5,12 @@
 //! routes, [`server::serve`] puts them on a socket.
 
 mod calls;
+mod drain;
 mod explain;
 mod fields;
+mod homes;
 mod migrations;
-mod moment;
+pub mod moment;
 mod problem;
 pub mod server;
 mod token;
@@ -23,7 +25,8 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 
-pub use self::token::Token;
+pub use self::drain::{drain_routes, reload_routes};
+pub use self::token::{Gate, Token};
 
 use self::problem::Problem;
 use super::Control;
@@ -31,8 +34,8 @@ use super::Control;
 /// Settings of the HTTP side.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What clients must show; `None`: nothing.
-    pub token: Option<Token>,
+    /// What clients must show.
+    pub gate: Gate,
     /// A request that takes longer is answered with 504.
     pub timeout: Duration,
 }
@@ -40,7 +43,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            token: None,
+            gate: Gate::default(),
             timeout: Duration::from_secs(10),
         }
     }
@@ -67,6 +70,10 @@ pub fn app<C: Control>(control: C, settings: &Settings, protected: Router, open:
             "/v1/calls/{call}/context",
             axum::routing::put(calls::context::<C>),
         )
+        .route(
+            "/v1/calls/{call}/recording",
+            axum::routing::post(calls::recording::<C>),
+        )
         .with_state(control)
         .merge(protected);
     guard(routes, open, settings)
@@ -74,11 +81,8 @@ pub fn app<C: Control>(control: C, settings: &Settings, protected: Router, open:
 
 /// Puts the token before `protected`, and bounds times; every error is a problem document.
 pub fn guard(protected: Router, open: Router, settings: &Settings) -> Router {
-    let protected = match settings.token.clone() {
-        Some(token) => protected.route_layer(from_fn_with_state(token, authenticate)),
-        None => protected,
-    };
     protected
+        .route_layer(from_fn_with_state(settings.gate.clone(), authenticate))
         .merge(open)
         .fallback(async || Problem::not_found("there is nothing under this path"))
         .layer(from_fn_with_state(settings.timeout, limit_time))
@@ -86,11 +90,11 @@ pub fn guard(protected: Router, open: Router, settings: &Settings) -> Router {
 }
 
 async fn authenticate(
-    State(token): State<Token>,
+    State(gate): State<Gate>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    match token.is_shown_by(request.headers()) {
+    match gate.lets_in(request.headers()) {
         true => Ok(next.run(request).await),
         false => Err(Problem::unauthorized()),
     }

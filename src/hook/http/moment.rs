@@ -5,7 +5,10 @@ use serde_json::Value;
 use crate::wire::time::Timestamp;
 
 /// Reads a time.
-pub(super) fn moment(value: &Value) -> Result<Timestamp, String> {
+///
+/// # Errors
+/// What was expected.
+pub fn moment(value: &Value) -> Result<Timestamp, String> {
     let found = match (value.as_str(), value.as_u64()) {
         (Some(text), _) => rfc3339(text),
         (None, Some(secs)) => (secs <= LAST_SECOND).then(|| Timestamp::from_secs(secs)),

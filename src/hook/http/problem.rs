@@ -20,7 +20,7 @@ pub(super) struct Problem {
     detail: String,
     /// Members of the request that are at fault (an extension of RFC 9457 3.2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<FieldError>,
+    pub(super) errors: Vec<FieldError>,
     #[serde(skip)]
     retry: bool,
 }
@@ -33,7 +33,12 @@ pub(super) struct FieldError {
 }
 
 impl Problem {
-    fn new(status: StatusCode, kind: &str, title: &'static str, detail: impl Into<String>) -> Self {
+    pub(super) fn new(
+        status: StatusCode,
+        kind: &str,
+        title: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
         Self {
             kind: format!("urn:homeward:problem:{kind}"),
             title,
@@ -90,7 +95,7 @@ impl Problem {
         problem
     }
 
-    fn busy(detail: impl Into<String>) -> Self {
+    pub(super) fn busy(detail: impl Into<String>) -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::new(status, "busy", "Not possible now", detail).again()
     }
@@ -117,6 +122,7 @@ impl From<RegistryError> for Problem {
             | RegistryError::WrongSystem { .. }
             | RegistryError::Interval
             | RegistryError::Past
+            | RegistryError::FailureReason(_)
             | RegistryError::TooManyAliases(_) => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Self::new(status, "invalid", "Invalid members", detail.clone())
@@ -152,10 +158,15 @@ impl From<Error> for Problem {
                 Self::not_found("there is no call with this id, and none has ended lately")
             }
             Error::Busy | Error::SessionLimit | Error::OutOfPorts => Self::busy(detail),
+            Error::MigrationFailed(_) => {
+                let status = StatusCode::FORBIDDEN;
+                Self::new(status, "migration-failed", "Migration failed", detail)
+            }
             Error::BadSdp
             | Error::IncompleteSdp
             | Error::BadDialogue
             | Error::Rewrite(_)
+            | Error::HomeCycle
             | Error::Unsupported(_) => Self::bad_request(detail),
         }
     }

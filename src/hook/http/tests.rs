@@ -303,7 +303,8 @@ async fn calls_are_shown_and_explained() {
     );
     assert_eq!(first["mirrors"][0]["logger"], "hq");
     let last = call(&fake, Method::GET, "/v1/calls?after=7&limit=0", None).await;
-    assert_eq!(last.body, json!({ "calls": [], "next": null }));
+    assert_eq!(last.body["calls"], json!([]));
+    assert_eq!(last.body["next"], Value::Null);
     let bad = call(
         &fake,
         Method::GET,
@@ -324,7 +325,9 @@ async fn calls_are_shown_and_explained() {
         .body;
     assert_eq!(
         explained["summary"],
-        "mirrored to primary.example (logger hq): 11 packets copied, 1 copies could not be sent"
+        "through primary.example (anchor gate): 500 packets sent there, 390 came back, 100 did \
+         not; 1 of 2 lanes; mirrored to primary.example (logger hq): 11 packets copied, 1 copies \
+         could not be sent"
     );
     assert_eq!(
         explained["legs"][0]["why"],
@@ -337,14 +340,24 @@ async fn calls_are_shown_and_explained() {
         Reason::NotMigrated.text()
     );
     assert_eq!(explained["legs"][1]["why"], why);
+    let home = &explained["homes"][0];
+    assert_eq!(
+        (&home["state"], &home["bypasses"]),
+        (&json!("up"), &json!(1))
+    );
+    assert_eq!(home["packets"]["dropped"], 2);
+    assert_eq!(shown["homes"], json!([]));
     assert_eq!(
         explained["legs"][1]["decision"]["outcome"]["reason"],
         "not-migrated"
     );
     assert_eq!(
         explained["legs"][0]["media"],
-        "12 packets taken, dropped: 2 stranger"
+        "12 packets taken, dropped: 2 stranger; 500 sent after a late decision; 7 given up before a \
+         decision"
     );
+    let preroll = json!({ "kept": 0, "sent": 500, "evicted": 7 });
+    assert_eq!(explained["legs"][0]["preroll"], preroll);
 }
 
 #[tokio::test]
@@ -374,7 +387,7 @@ async fn a_context_can_be_added_later() {
 async fn a_token_guards_all_but_the_open_routes() {
     let fake = Fake::default();
     let settings = Settings {
-        token: Some(Token::new("0123456789abcdef")),
+        gate: Gate::new(Some(Token::new("0123456789abcdef"))),
         ..Settings::default()
     };
     let ask = async |path: &str, header: Option<&str>| {
@@ -406,7 +419,17 @@ async fn a_token_guards_all_but_the_open_routes() {
         let answer = ask(path, Some("bearer 0123456789abcdef")).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
     }
-    assert_eq!(format!("{:?}", settings.token), "Some(Token(..))");
+    assert!(
+        !format!("{settings:?}").contains("0123456789"),
+        "{settings:?}"
+    );
+    // Another token holds from the next request on.
+    assert!(settings.gate.set(Some(Token::new("another-good-token"))));
+    assert!(!settings.gate.set(Some(Token::new("another-good-token"))));
+    for (token, status) in [("0123456789abcdef", 401), ("another-good-token", 200)] {
+        let answer = ask("/secret", Some(&format!("Bearer {token}"))).await;
+        assert_eq!(answer.status.as_u16(), status, "{token}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! The bearer token (RFC 6750 2.1).
 
 use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
@@ -25,6 +26,30 @@ impl Token {
             return false;
         };
         scheme.eq_ignore_ascii_case("bearer") && blake3::hash(token.trim().as_bytes()) == self.0
+    }
+}
+
+/// What clients must show now, if anything; all clones change together.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<RwLock<Option<Token>>>);
+
+impl Gate {
+    /// `None`: nothing needs to be shown.
+    pub fn new(token: Option<Token>) -> Self {
+        Self(Arc::new(RwLock::new(token)))
+    }
+
+    /// Wants another token from the next request on; whether that is a change.
+    pub fn set(&self, token: Option<Token>) -> bool {
+        let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = now.as_ref().map(|now| now.0) != token.as_ref().map(|token| token.0);
+        *now = token;
+        changed
+    }
+
+    pub(super) fn lets_in(&self, headers: &HeaderMap) -> bool {
+        let now = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        now.as_ref().is_none_or(|token| token.is_shown_by(headers))
     }
 }
 

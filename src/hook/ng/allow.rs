@@ -1,6 +1,7 @@
 //! Who may send requests: NG has no authentication, so the source address is all there is.
 
 use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::wire::network::Network;
 
@@ -24,6 +25,27 @@ impl AllowList {
     /// Whether requests from there are taken.
     pub fn allows(&self, source: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(source))
+    }
+}
+
+/// The list in force; all clones change together.
+#[derive(Clone, Debug)]
+pub struct Allowed(Arc<RwLock<AllowList>>);
+
+impl Allowed {
+    /// This list, until it is changed.
+    pub fn new(list: AllowList) -> Self {
+        Self(Arc::new(RwLock::new(list)))
+    }
+
+    /// This list from the next datagram on.
+    pub fn set(&self, list: AllowList) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = list;
+    }
+
+    pub(super) fn allows(&self, source: IpAddr) -> bool {
+        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        list.allows(source)
     }
 }
 

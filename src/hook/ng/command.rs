@@ -11,6 +11,7 @@ use super::fields::{Folded, int, list, switch, text};
 use super::options::Settings;
 use super::rtpp::{self, Word};
 use crate::session::ids::{CallId, Tag};
+use crate::session::recording::Switch;
 use crate::session::request::{Delete, Exchange, Query, Request};
 use crate::wire::bencode::{Dict, Value};
 
@@ -62,6 +63,12 @@ pub enum Command {
     List,
     /// `statistics`.
     Statistics,
+    /// `start recording`.
+    StartRecording,
+    /// `stop recording`.
+    StopRecording,
+    /// `pause recording`.
+    PauseRecording,
     /// One of the protocol that this relay does not do (yet).
     Unsupported,
     /// None of the protocol, or none at all.
@@ -70,7 +77,7 @@ pub enum Command {
 
 impl Command {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Ping,
         Self::Offer,
         Self::Answer,
@@ -78,6 +85,9 @@ impl Command {
         Self::Query,
         Self::List,
         Self::Statistics,
+        Self::StartRecording,
+        Self::StopRecording,
+        Self::PauseRecording,
         Self::Unsupported,
         Self::Unknown,
     ];
@@ -92,6 +102,9 @@ impl Command {
             Self::Query => "query",
             Self::List => "list",
             Self::Statistics => "statistics",
+            Self::StartRecording => "start_recording",
+            Self::StopRecording => "stop_recording",
+            Self::PauseRecording => "pause_recording",
             Self::Unsupported => "unsupported",
             Self::Unknown => "unknown",
         }
@@ -112,6 +125,9 @@ impl Command {
             "query" => Self::Query,
             "list" => Self::List,
             "statistics" => Self::Statistics,
+            "start recording" => Self::StartRecording,
+            "stop recording" => Self::StopRecording,
+            "pause recording" => Self::PauseRecording,
             _ if NEED_CODEC.contains(&name) || NOT_YET.contains(&name) => Self::Unsupported,
             _ => Self::Unknown,
         }
@@ -178,7 +194,10 @@ pub fn translate(dict: &Dict<'_>) -> Translated {
         | Command::Delete
         | Command::Query
         | Command::List
-        | Command::Statistics => Keys::of(dict),
+        | Command::Statistics
+        | Command::StartRecording
+        | Command::StopRecording
+        | Command::PauseRecording => Keys::of(dict),
     };
     let mut shape = Shape {
         load_limit: keys.load_limit,
@@ -239,6 +258,8 @@ struct Keys {
     use_to_tag: bool,
     fatal: bool,
     fast: bool,
+    pause: bool,
+    discard: bool,
     settings: Settings,
     context: ContextKeys,
     bad_name: Option<Refusal>,
@@ -326,6 +347,8 @@ impl Keys {
             "to-tag" => self.use_to_tag = true,
             "fatal" => self.fatal = true,
             "fast" => self.fast = true,
+            "pause" => self.pause = true,
+            "discard-recording" => self.discard = true,
             name => self.settings.flag(name, raw),
         }
     }
@@ -358,6 +381,10 @@ impl Keys {
                     .map_err(|_| Refusal::Limit)?,
             },
             Command::Statistics => Request::Statistics,
+            Command::StartRecording => self.recording(Switch::On, shape)?,
+            Command::StopRecording if self.pause => self.recording(Switch::Paused, shape)?,
+            Command::StopRecording => self.recording(Switch::Stopped, shape)?,
+            Command::PauseRecording => self.recording(Switch::Paused, shape)?,
             Command::Unsupported => return Err(unsupported("")),
             Command::Unknown => return Err(Refusal::UnknownCommand),
         };
@@ -401,6 +428,18 @@ impl Keys {
         })
     }
 
+    /// Recording verbs act on the whole call; what is thrown away at a logger is not ours to say.
+    fn recording(self, switch: Switch, shape: &mut Shape) -> Result<Request, Refusal> {
+        if self.discard {
+            shape.warning = Some("discard recording is not done: loggers keep what they have");
+        }
+        Ok(Request::Recording {
+            call_id: CallId(self.call_id.ok_or(Refusal::NoCallId)?),
+            switch,
+            primary: None,
+        })
+    }
+
     fn query(self) -> Result<Query, Refusal> {
         Ok(Query {
             call_id: CallId(self.call_id.ok_or(Refusal::NoCallId)?),
@@ -425,10 +464,7 @@ const NEED_CODEC: [&str; 8] = [
     "inject stop",
 ];
 /// Commands of the protocol that this relay does not do.
-const NOT_YET: [&str; 19] = [
-    "start recording",
-    "stop recording",
-    "pause recording",
+const NOT_YET: [&str; 16] = [
     "start forwarding",
     "stop forwarding",
     "block media",

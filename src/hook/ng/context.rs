@@ -64,6 +64,9 @@ impl ContextKeys {
             "mc-called-id" => context.called_id = Some(id(text)?),
             "mc-group-id" => context.group_id = Some(id(text)?),
             "mc-functional-alias" => context.functional_alias = Some(id(text)?),
+            "mc-called-functional-alias" => {
+                context.called_functional_alias = Some(id(text)?);
+            }
             "mc-emergency" => {
                 context.emergency = switch(value)
                     .ok_or_else(|| format!("{:?} is neither yes nor no", shortened(text)))?;
@@ -142,17 +145,22 @@ fn from_info(info: McInfo) -> Result<CallContext, String> {
         called_id,
         group_id,
         functional_alias: parsed("functional-alias-URI", info.functional_alias)?,
+        called_functional_alias: parsed(
+            "called-functional-alias-URI",
+            info.called_functional_alias,
+        )?,
         emergency: info.emergency,
     })
 }
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "mc-service",
     "mc-calling-id",
     "mc-called-id",
     "mc-group-id",
     "mc-session-type",
     "mc-functional-alias",
+    "mc-called-functional-alias",
     "mc-emergency",
     "mc-info64",
 ];

@@ -105,6 +105,12 @@ fn good<'a>(reply: &'a Reply, surroundings: &Surroundings<'_>, cut: u32) -> Dict
             Dict::new().with("statistics", statistics)
         }
         Reply::Ok | Reply::Explained(_) | Reply::Page(_) => Dict::new(),
+        Reply::Recording(state) => {
+            let warning = state.warning.or(shape.warning);
+            return Dict::new()
+                .with_some("warning", warning)
+                .with("result", "ok");
+        }
     };
     dict.with_some("warning", shape.warning)
         .with("result", "ok")
@@ -145,6 +151,8 @@ fn core_error(refused: &Error, surroundings: &Surroundings<'_>) -> Dict<'static>
         | Error::BadDialogue
         | Error::Rewrite(_)
         | Error::OutOfPorts
+        | Error::HomeCycle
+        | Error::MigrationFailed(_)
         | Error::Unsupported(_) => false,
     };
     if limit && surroundings.shape.load_limit {
@@ -158,13 +166,15 @@ fn core_error(refused: &Error, surroundings: &Surroundings<'_>) -> Dict<'static>
     let detail = match refused {
         Error::Rewrite(why) => Some(why.as_str()),
         Error::Unsupported(what) => Some(*what),
-        Error::UnknownCall
+        Error::MigrationFailed(_)
+        | Error::UnknownCall
         | Error::NothingToDelete
         | Error::BadSdp
         | Error::IncompleteSdp
         | Error::BadDialogue
         | Error::OutOfPorts
         | Error::SessionLimit
+        | Error::HomeCycle
         | Error::Busy => None,
     };
     error(&text, detail)

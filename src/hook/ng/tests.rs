@@ -17,7 +17,7 @@ use crate::hook::{Control, RegistryFailure};
 use crate::migration::record::{Record, RecordId};
 use crate::migration::registry::{NewRecord, RecordFilter, RecordUpdate};
 use crate::session::ids::CallId;
-use crate::session::reply::{Error, Reply};
+use crate::session::reply::{Error, RecordingState, Reply};
 use crate::session::request::Request;
 use crate::wire::time::Timestamp;
 
@@ -54,7 +54,14 @@ impl Control for Script {
             Request::Delete(delete) if delete.fatal => Err(Error::NothingToDelete),
             Request::Delete(_) => Ok(Reply::Deleted(None)),
             Request::List { limit } => Ok(Reply::Calls(vec![CallId::from("c"); limit])),
-            Request::Statistics
+            Request::Recording { primary: None, .. } => {
+                Ok(Reply::Recording(Box::new(RecordingState {
+                    recordings: Vec::new(),
+                    warning: Some("a warning"),
+                })))
+            }
+            Request::Recording { .. }
+            | Request::Statistics
             | Request::Page { .. }
             | Request::Context { .. }
             | Request::Explain { .. } => Err(Error::Busy),

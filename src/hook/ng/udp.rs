@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::allow::AllowList;
+use super::allow::{AllowList, Allowed};
 use super::cache::{Cache, Key, Limits, Lookup};
 use super::command::{self, Action, Command, Shape};
 use super::counters::Counters;
@@ -126,7 +126,7 @@ impl<C: Control> Server<C> {
         let shared = Shared {
             control,
             sockets,
-            allow: config.allow,
+            allow: Allowed::new(config.allow),
             cache: Mutex::new(Cache::new(config.cache)),
             counters: Arc::default(),
             permits: Arc::new(Semaphore::new(usize::from(config.in_flight))),
@@ -154,6 +154,11 @@ impl<C: Control> Server<C> {
     /// The addresses bound, in the order of the configuration; port 0 has become a real one.
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Who may send, to be changed while it serves.
+    pub fn allowed(&self) -> Allowed {
+        self.shared.allow.clone()
     }
 
     /// The counters, which live on as long as somebody holds them.
@@ -187,7 +192,7 @@ impl<C: Control> Server<C> {
 struct Shared<C> {
     control: C,
     sockets: Vec<UdpSocket>,
-    allow: AllowList,
+    allow: Allowed,
     cache: Mutex<Cache<Client>>,
     counters: Arc<Counters>,
     permits: Arc<Semaphore>,

@@ -88,7 +88,7 @@ pub(super) struct Parts {
 impl Receiver {
     pub(super) fn new(parts: Parts) -> Self {
         let now = parts.shared.clock.now();
-        let relays = parts.relays.iter().map(IpAddr::to_canonical).collect();
+        let relays = canonical(&parts.relays);
         Self {
             intake: Intake::new(parts.watch),
             state: State {
@@ -184,6 +184,7 @@ impl Receiver {
                     Ok(()) => drop(self.state.ports.insert(port, Slot::default())),
                     Err(error) => tracing::error!(%error, port, "a port cannot be watched"),
                 },
+                Command::Hear(relays) => self.state.relays = canonical(&relays),
                 Command::Event(at, event) => self.state.outbox.event(at, *event),
                 Command::Assign {
                     at,
@@ -237,6 +238,10 @@ impl Receiver {
             self.intake.remove(stream.port);
         }
     }
+}
+
+fn canonical(relays: &[IpAddr]) -> Vec<IpAddr> {
+    relays.iter().map(IpAddr::to_canonical).collect()
 }
 
 impl State {

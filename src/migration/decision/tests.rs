@@ -20,6 +20,7 @@ fn new(service: Service, user: &str, partner: &str) -> NewRecord {
         functional_aliases: Vec::new(),
         trigger: Default::default(),
         profile_index: None,
+        standing: Default::default(),
         since: None,
         until: None,
     }
@@ -283,4 +284,76 @@ fn two_primaries_each_get_their_own_user() {
     };
     assert_eq!(to(LegRole::Calling), "primary.example");
     assert_eq!(to(LegRole::Called), "other.example");
+}
+
+fn failed(reason: &str) -> NewRecord {
+    NewRecord {
+        standing: crate::migration::record::Standing::Failed {
+            reason: reason.into(),
+        },
+        ..new(Service::Mcptt, "alice", "a1")
+    }
+}
+
+#[test]
+fn a_failed_migration_follows_the_agreement() {
+    let registry = registry([failed("partner-not-in-profile")]);
+    let context = calling("a1@partner.example");
+    let role = LegRole::Calling;
+    let with = |agreements: &[Agreement]| decide(&context, role, &registry, agreements, at(1));
+    for agreements in [&[][..], &[agreement()]] {
+        let rejected = with(agreements);
+        assert_eq!(reason(&rejected), Reason::MigrationFailed);
+        assert_eq!(rejected.rejection(), Some("partner-not-in-profile"));
+    }
+    let serve = Agreement {
+        on_failed_migration: OnFailedMigration::Serve,
+        ..agreement()
+    };
+    let served = with(std::slice::from_ref(&serve));
+    let rule = served.rule().unwrap();
+    assert_eq!(rule.failed.as_deref(), Some("partner-not-in-profile"));
+    assert_eq!(served.rejection(), None);
+    // Served is not the same as mirrored: the rest of the agreement counts as always.
+    let one_way = Agreement {
+        kind: Kind::UnilateralOut,
+        ..serve
+    };
+    let decision = with(&[one_way]);
+    assert_eq!(reason(&decision), Reason::AgreementOneWay);
+    assert_eq!(decision.rejection(), None);
+    assert_eq!(decision.failure.as_deref(), Some("partner-not-in-profile"));
+}
+
+#[test]
+fn a_failed_migration_that_is_over_rejects_nobody() {
+    let registry = registry([NewRecord {
+        until: Some(at(10)),
+        ..failed("no")
+    }]);
+    let context = calling("a1@partner.example");
+    let decision = decide(
+        &context,
+        LegRole::Calling,
+        &registry,
+        &[agreement()],
+        at(10),
+    );
+    assert_eq!(reason(&decision), Reason::MigrationNotInForce);
+    assert_eq!(decision.rejection(), None);
+}
+
+#[test]
+fn the_called_party_may_be_addressed_by_an_alias_besides_its_id() {
+    let registry = registry([NewRecord {
+        functional_aliases: vec![id("chief@partner.example")],
+        ..new(Service::Mcptt, "alice", "a1")
+    }]);
+    let by_alias = CallContext {
+        called_functional_alias: Some(id("chief@partner.example")),
+        ..called("unknown@partner.example")
+    };
+    let decide = |role| decide(&by_alias, role, &registry, &[agreement()], at(1));
+    assert!(decide(LegRole::Called).rule().is_some());
+    assert_eq!(reason(&decide(LegRole::Calling)), Reason::PartyUnknown);
 }

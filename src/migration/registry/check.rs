@@ -39,10 +39,11 @@ impl Registry {
             functional_aliases: new.functional_aliases,
             trigger: new.trigger,
             profile_index: new.profile_index,
-            standing: Standing::default(),
+            standing: new.standing.trimmed(),
             since: new.since.unwrap_or(now),
             until: new.until,
         };
+        check_standing(&record.standing)?;
         self.check_interval(&record, now)?;
         self.check_systems(&record)?;
         self.check_identities(&record, now)?;
@@ -71,9 +72,12 @@ impl Registry {
             .unwrap_or(record.functional_aliases);
         record.profile_index = update.profile_index.or(record.profile_index);
         record.until = update.until.or(record.until);
+        let standing = update.standing.map(Standing::trimmed);
+        record.standing = standing.unwrap_or(record.standing);
         if record == *former {
             return self.reserve(Vec::new(), record, false);
         }
+        check_standing(&record.standing)?;
         self.check_interval(&record, now)?;
         self.check_systems(&record)?;
         self.check_identities(&record, now)?;
@@ -183,9 +187,13 @@ impl Registry {
             ("primary_id", &record.primary_id, &record.primary_system),
             ("partner_id", &record.partner_id, own),
         ];
-        for (field, id, expected) in sides {
+        // An alias is defined here (TS 23.280 10.16.3), or brought from home.
+        let aliases = record.functional_aliases.iter();
+        let aliases = aliases.map(|alias| ("functional_aliases", alias, own));
+        for (field, id, expected) in sides.into_iter().chain(aliases) {
             let system = self.system_of(id, &record.primary_system);
-            if let Some(system) = system.filter(|system| *system != expected) {
+            let brought = field == "functional_aliases" && system == Some(&record.primary_system);
+            if let Some(system) = system.filter(|system| *system != expected && !brought) {
                 return Err(RegistryError::WrongSystem {
                     field,
                     id: id.clone(),
@@ -243,6 +251,18 @@ impl Registry {
     }
 }
 
+/// The reason goes into logs, answers and recordings as one line.
+fn check_standing(standing: &Standing) -> Result<(), RegistryError> {
+    let Standing::Failed { reason } = standing else {
+        return Ok(());
+    };
+    let fits = !reason.is_empty() && reason.len() <= MAX_REASON;
+    match fits && !reason.chars().any(char::is_control) {
+        true => Ok(()),
+        false => Err(RegistryError::FailureReason(MAX_REASON)),
+    }
+}
+
 /// All names of the user in the record, with the members that hold them.
 fn identities(record: &Record) -> impl Iterator<Item = (&'static str, &McId)> {
     let ids = [
@@ -261,12 +281,16 @@ fn overlap(a: &Record, b: &Record) -> bool {
     after(a.until) && after(b.until)
 }
 
+/// Octets of the reason of a failed migration.
+const MAX_REASON: usize = 200;
+
 fn is_repeated(record: &Record, new: &NewRecord) -> bool {
     record.partner_id == new.partner_id
         && record.primary_system == new.primary_system
         && record.functional_aliases == new.functional_aliases
         && record.trigger == new.trigger
         && record.profile_index == new.profile_index
+        && record.standing == new.standing.clone().trimmed()
         && record.until == new.until
         && new.since.is_none_or(|since| since == record.since)
 }

@@ -60,6 +60,9 @@ pub enum RegistryError {
     /// Too many functional aliases.
     #[error("more than {0} functional aliases")]
     TooManyAliases(usize),
+    /// Why a migration failed is not told as it should be.
+    #[error("reason must be 1 to {0} octets on one line")]
+    FailureReason(usize),
     /// The registry is full.
     #[error("the registry holds its limit of {0} migrations: end some first")]
     Full(usize),
@@ -79,6 +82,7 @@ impl RegistryError {
             Self::OwnSystem(_) => Some("primary_system"),
             Self::Interval | Self::Past => Some("until"),
             Self::TooManyAliases(_) => Some("functional_aliases"),
+            Self::FailureReason(_) => Some("reason"),
             Self::Unknown | Self::Ended | Self::Full(_) | Self::InProgress => None,
         }
     }

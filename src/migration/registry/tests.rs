@@ -3,6 +3,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::migration::record::Standing;
+
+mod standing;
 
 fn at(secs: u64) -> Timestamp {
     Timestamp::from_secs(1_000_000 + secs)
@@ -21,6 +24,7 @@ fn new(user: &str, partner: &str, aliases: &[&str]) -> NewRecord {
         functional_aliases: aliases.iter().map(|alias| id(alias)).collect(),
         trigger: Default::default(),
         profile_index: None,
+        standing: Default::default(),
         since: None,
         until: None,
     }
@@ -533,7 +537,7 @@ fn run(steps: Vec<Step>) {
                     functional_aliases: new.functional_aliases.clone(),
                     trigger: new.trigger,
                     profile_index: None,
-                    standing: crate::migration::record::Standing::default(),
+                    standing: Standing::default(),
                     since: since.unwrap_or(now),
                     until: new.until,
                 };

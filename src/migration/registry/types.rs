@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::identity::{McId, Service, SystemName};
-use super::super::record::{Record, RecordId, Trigger};
+use super::super::record::{Record, RecordId, Standing, Trigger};
 use super::check::Key;
 use crate::wire::time::Timestamp;
 
@@ -28,6 +28,9 @@ pub struct NewRecord {
     /// User profile in use.
     #[serde(default)]
     pub profile_index: Option<u32>,
+    /// Whether it came about.
+    #[serde(default)]
+    pub standing: Standing,
     /// In force from then on; now if absent.
     #[serde(default)]
     pub since: Option<Timestamp>,
@@ -46,6 +49,8 @@ pub struct RecordUpdate {
     pub functional_aliases: Option<Vec<McId>>,
     /// New profile index.
     pub profile_index: Option<u32>,
+    /// Whether it came about after all, or failed later.
+    pub standing: Option<Standing>,
     /// New end.
     pub until: Option<Timestamp>,
 }

@@ -143,7 +143,7 @@ fn rows_that_we_did_not_write_are_named() {
     drop(open(dir.path()));
     let db = Connection::open(dir.path().join(FILE_NAME)).unwrap();
     db.execute(
-        "INSERT INTO migration VALUES (7, 'mcfax', 'a@b', 'c@d', 'e', '', 'client', NULL, 0, NULL)",
+        "INSERT INTO migration VALUES (7, 'mcfax', 'a@b', 'c@d', 'e', '', 'client', NULL, 0, NULL, NULL)",
         [],
     )
     .unwrap();
@@ -174,7 +174,7 @@ fn files_of_others_and_of_later_versions_are_refused() {
             error,
             StoreError::Newer {
                 found: 99,
-                known: 1,
+                known: 2,
                 ..
             }
         ),
@@ -262,4 +262,55 @@ async fn commits_can_be_awaited() {
         .query_row("SELECT count(*) FROM migration", [], |row| row.get(0))
         .unwrap();
     assert_eq!(count, 1, "operators can read it while we run");
+}
+
+#[test]
+fn a_failed_migration_is_kept_with_its_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    let failed = Record {
+        standing: Standing::Failed {
+            reason: "partner-not-in-profile".into(),
+        },
+        ..record(1)
+    };
+    put(&store, vec![failed.clone(), record(2)]);
+    drop(store);
+    let (store, loaded) = open(dir.path());
+    assert_eq!(loaded.records, [failed, record(2)]);
+    put(&store, vec![record(1)]);
+    drop(store);
+    let (_store, loaded) = open(dir.path());
+    assert_eq!(loaded.records, [record(1), record(2)]);
+}
+
+#[test]
+fn a_database_of_the_first_version_is_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(FILE_NAME);
+    let db = Connection::open(&file).unwrap();
+    db.execute_batch(SCHEMA.steps[0]).unwrap();
+    db.pragma_update(None, "application_id", SCHEMA.application)
+        .unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
+    db.execute_batch(
+        "INSERT INTO migration VALUES (7, 'mcptt', 'sip:u7@primary.example', \
+         'sip:p7@partner.example', 'primary.example', 'sip:a@p sip:b@p', 'primary-system', \
+         4294967295, 1000001000000000, NULL);
+         UPDATE counter SET next_id = 8;",
+    )
+    .unwrap();
+    drop(db);
+    let (store, loaded) = open(dir.path());
+    assert_eq!((loaded.records, loaded.next_id), (vec![record(7)], 8));
+    let failed = Record {
+        standing: Standing::Failed {
+            reason: "later".into(),
+        },
+        ..record(8)
+    };
+    put(&store, vec![failed.clone()]);
+    drop(store);
+    let (_store, loaded) = open(dir.path());
+    assert_eq!(loaded.records, [record(7), failed]);
 }

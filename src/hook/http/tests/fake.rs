@@ -10,11 +10,12 @@ use crate::migration::context::SessionType;
 use crate::migration::decision::{LegRole, decide};
 use crate::migration::record::{Record, RecordId};
 use crate::migration::registry::{NewRecord, RecordFilter, RecordUpdate, Registry};
-use crate::session::host::StreamCounters;
-use crate::session::ids::{CallId, MirrorId, StreamId};
+use crate::session::host::{Preroll, StreamCounters};
+use crate::session::ids::{CallId, HomeId, MirrorId, StreamId};
 use crate::session::reply::{
-    CallPage, CallState, CallSummary, CallView, Error, Explanation, LegExplanation, MediaView,
-    MirrorExplanation, MirrorStream, MirrorSummary, PartyView, Reply, StreamView,
+    CallPage, CallState, CallSummary, CallView, Error, Explanation, HomeExplanation, HomeState,
+    LegExplanation, MediaView, MirrorExplanation, MirrorStream, MirrorSummary, PartyView,
+    Recording, RecordingState, Reply, StreamView,
 };
 use crate::session::request::Request as CoreRequest;
 use crate::wire::block::{MediaKind, StreamKind};
@@ -59,6 +60,7 @@ impl Control for Fake {
                 Ok(Reply::Calls(all.into_iter().take(limit).collect()))
             }
             CoreRequest::Page { after: None, limit } => Ok(Reply::Page(Box::new(CallPage {
+                as_of: now(),
                 calls: (0..limit.min(1)).map(|_| summary()).collect(),
                 next: Some(7),
             }))),
@@ -70,12 +72,25 @@ impl Control for Fake {
                 Ok(Reply::Explained(Box::new(explained())))
             }
             CoreRequest::Context { call_id, .. } if known(&call_id) => Ok(Reply::Ok),
+            CoreRequest::Recording {
+                call_id,
+                switch,
+                primary,
+            } if known(&call_id) => Ok(Reply::Recording(Box::new(RecordingState {
+                recordings: vec![Recording {
+                    primary_system: "primary.example".to_owned(),
+                    switch,
+                    mandatory: false,
+                }],
+                warning: primary.map(|_| "a warning"),
+            }))),
             CoreRequest::Offer(_)
             | CoreRequest::Answer(_)
             | CoreRequest::Delete(_)
             | CoreRequest::Statistics
             | CoreRequest::Query(_)
             | CoreRequest::Explain { .. }
+            | CoreRequest::Recording { .. }
             | CoreRequest::Context { .. } => Err(Error::UnknownCall),
         }
     }
@@ -160,6 +175,7 @@ fn call_view() -> CallView {
             closed: crate::session::host::Traffic::default(),
         }],
         mirrored: true,
+        homes: Vec::new(),
     }
 }
 
@@ -210,12 +226,18 @@ fn explained() -> Explanation {
         decided: now(),
         packets: 12,
         drops: vec![("stranger".into(), 2)],
+        preroll: Preroll {
+            kept: 0,
+            sent: 500,
+            evicted: 7,
+        },
         packets_out: 5,
         lost: 0,
         last_packet: None,
     };
     Explanation {
         call_id: CallId::from("c/1"),
+        as_of: now(),
         created: now(),
         answered: Some(now()),
         ended: None,
@@ -237,7 +259,31 @@ fn explained() -> Explanation {
             }],
             detached: crate::session::reply::Copies::default(),
         }],
+        homes: vec![home()],
+        recordings: Vec::new(),
         context,
+    }
+}
+
+fn home() -> HomeExplanation {
+    HomeExplanation {
+        home: HomeId(7),
+        primary_system: "primary.example".into(),
+        anchors: vec!["gate".into()],
+        anchor: Some("gate".into()),
+        state: HomeState::Up,
+        since: now(),
+        reason: None,
+        next_try: None,
+        note: "1 of 2 lanes".into(),
+        bypasses: 1,
+        returns: 0,
+        unanswered: 100,
+        sent: 500,
+        returned: 390,
+        lost: 100,
+        dropped: 2,
+        lanes: Vec::new(),
     }
 }
 

@@ -384,3 +384,32 @@ proptest! {
         let _ = translate(&dict);
     }
 }
+
+#[test]
+fn recording_verbs_ask_for_a_switch() {
+    let asked = |dict: Dict<'_>| {
+        let translated = translate(&dict);
+        let Ok(Action::Core(Request::Recording {
+            call_id,
+            switch,
+            primary,
+        })) = translated.action
+        else {
+            panic!("{:?}", translated.action);
+        };
+        assert_eq!((&*call_id.0, primary), ("c1", None));
+        (switch, translated.shape.warning.is_some())
+    };
+    let verb = |name| Dict::new().with("command", name).with("call-id", "c1");
+    assert_eq!(asked(verb("start recording")), (Switch::On, false));
+    assert_eq!(asked(verb("pause recording")), (Switch::Paused, false));
+    let stop = || verb("stop recording");
+    assert_eq!(asked(stop()), (Switch::Stopped, false));
+    assert_eq!(asked(stop().with("pause", "yes")), (Switch::Paused, false));
+    let flags = Value::list(["pause"]);
+    assert_eq!(asked(stop().with("flags", flags)), (Switch::Paused, false));
+    let flags = Value::list(["discard recording"]);
+    assert_eq!(asked(stop().with("flags", flags)), (Switch::Stopped, true));
+    let nameless = Dict::new().with("command", "stop recording");
+    assert_eq!(translate(&nameless).action, Err(Refusal::NoCallId));
+}
