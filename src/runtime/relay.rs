@@ -1,38 +1,26 @@
 //! A running relay: everything that `homeward run` starts, and stops again in order.
 
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
-use std::sync::{Arc, mpsc as sync_mpsc};
+use std::sync::mpsc as sync_mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam::channel::Receiver;
-use tokio::net::UnixListener;
-use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{info, warn};
+use tokio::sync::watch;
+use tracing::info;
 
-use super::announcer::Announcers;
-use super::control::{self, Mailbox, Message};
+use super::control::Mailbox;
 use super::door::Door;
 use super::engine::{Engine, Figures};
-use super::handover::{self, Parcel, TakeOverError};
-use super::lock::DirLock;
-use super::loggers::Maker;
-use super::metrics;
-use super::primary::Primaries;
-use super::reload::{self, Origin, Reloader};
-use super::servers::{Servers, until};
-use super::setup;
-use super::signals::Hangups;
+use super::handover::{self, TakeOverError};
+use super::lifetime::{self, Beginning, Up};
+use super::reload::Origin;
+use super::signals::{self};
 use crate::config::Config;
-use crate::hook::http;
 use crate::logger::fault::Faults;
 use crate::logger::service::Recording;
 use crate::plane::latency::Latencies;
-use crate::store::journal::{Journal, Loaded as JournalLoaded};
-use crate::store::registry::Store;
-use crate::sys::clock::Clock;
 
 /// A relay that runs, with an embedded logger if one is configured.
 #[derive(Debug)]
@@ -46,15 +34,6 @@ pub struct Relay {
     /// Closed when the control thread is at its end.
     ended: watch::Receiver<()>,
     control: JoinHandle<Result<()>>,
-}
-
-/// What the control thread says when it is up.
-struct Up {
-    ng: Vec<SocketAddr>,
-    http: Vec<SocketAddr>,
-    door: Door,
-    mailbox: Mailbox,
-    recordings: Option<Receiver<Recording>>,
 }
 
 impl Relay {
@@ -99,7 +78,7 @@ impl Relay {
         let control = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || {
-                let outcome = control_thread(&config, beginning, stopper, &tell);
+                let outcome = lifetime::run(&config, beginning, stopper, &tell);
                 drop(over);
                 outcome
             })
@@ -225,16 +204,20 @@ pub fn run_until_signal(config: &Config, origin: Origin, take_over: bool) -> Res
             Err(error @ TakeOverError::Refused(_)) => return Err(error.into()),
         }
     }
-    let relay = Relay::begin(config, beginning)?;
     let waiting = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let terminated = {
+        let _context = waiting.enter();
+        signals::terminate()?
+    };
+    let relay = Relay::begin(config, beginning)?;
     let signalled = waiting.block_on(async {
         tokio::select! {
-            told = super::signals::terminate() => told.map(|()| true),
-            () = relay.ended() => Ok(false),
+            () = terminated => true,
+            () = relay.ended() => false,
         }
-    })?;
+    });
     if signalled && config.relay.journal {
         info!("stopping: calls are kept for the next start");
         return relay.suspend();
@@ -243,218 +226,6 @@ pub fn run_until_signal(config: &Config, origin: Origin, take_over: bool) -> Res
         info!("stopping: ending calls and closing recordings");
     }
     relay.stop()
-}
-
-/// With what a relay begins.
-#[derive(Debug, Default)]
-struct Beginning {
-    /// Faults on the way to the embedded logger.
-    faults: Faults,
-    /// Where the configuration can be read again.
-    origin: Origin,
-    /// Sockets of the process before.
-    sockets: Parcel,
-    /// Whether another process may take the sockets over.
-    hand_over: bool,
-}
-
-fn control_thread(
-    config: &Config,
-    beginning: Beginning,
-    stop: watch::Sender<bool>,
-    tell: &sync_mpsc::Sender<Up>,
-) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let clock = Clock::start();
-        setup::preconditions(config)?;
-        let lock = DirLock::take(&config.relay.data_dir).context("relay.data_dir")?;
-        let journal = setup::journal(config, clock)?;
-        let logger = setup::logger(config, clock, beginning.faults)?;
-        let (store, loaded) = setup::store(config, clock)?;
-        let announcers = Announcers::new(clock);
-        let (mailbox, messages) = control::mailbox();
-        let homes = setup::homes(config, &mailbox);
-        let instance = setup::instance(journal.as_ref());
-        let maker = setup::maker(config, instance, logger.as_ref(), &announcers);
-        let engine = setup::engine(config, clock, loaded, homes, &maker)?;
-        let parts = Parts {
-            engine,
-            journal,
-            mailbox,
-            messages,
-            maker,
-            store,
-            recordings: logger.as_ref().map(|logger| logger.recordings()),
-            origin: beginning.origin,
-            sockets: beginning.sockets,
-            heirs: if beginning.hand_over {
-                heirs(config)
-            } else {
-                None
-            },
-        };
-        match serve(config, clock, parts, stop, tell).await {
-            Ok(Some((heir, parcel))) => {
-                // The calls wait for this; what is to be told to loggers the heir tells anew.
-                let passed = handover::pass(&heir, parcel);
-                drop(announcers);
-                if let Some(logger) = logger {
-                    logger.suspend();
-                }
-                drop(lock);
-                let told = passed.and_then(|()| handover::done(&heir));
-                told.context("the process that asked for the sockets is gone: start one again")
-            }
-            outcome => {
-                announcers.finish().await;
-                if let Some(logger) = logger {
-                    logger.stop();
-                }
-                outcome.map(drop)
-            }
-        }
-    })
-}
-
-/// Where other processes ask for the sockets.
-fn heirs(config: &Config) -> Option<UnixListener> {
-    let listener = handover::listen(&config.relay.data_dir);
-    let complain = |error: &std::io::Error| {
-        warn!(%error, "no other process can take over from this one: the path may be too long");
-    };
-    listener.inspect_err(complain).ok()
-}
-
-/// All that is open before anything is promised.
-struct Parts {
-    engine: Engine,
-    journal: Option<(Journal, JournalLoaded)>,
-    mailbox: Mailbox,
-    messages: mpsc::Receiver<Message>,
-    maker: Maker,
-    store: Store,
-    recordings: Option<Receiver<Recording>>,
-    origin: Origin,
-    sockets: Parcel,
-    heirs: Option<UnixListener>,
-}
-
-/// Everything is open: serve until told to stop, until drained, or until another process asks for
-/// the sockets. Then gives them, with the way to it.
-async fn serve(
-    config: &Config,
-    clock: Clock,
-    parts: Parts,
-    stop: watch::Sender<bool>,
-    tell: &sync_mpsc::Sender<Up>,
-) -> Result<Option<(UnixStream, Parcel)>> {
-    let Parts {
-        mut engine,
-        journal,
-        mailbox,
-        messages,
-        maker,
-        store,
-        recordings,
-        origin,
-        sockets,
-        heirs,
-    } = parts;
-    let primaries = Primaries::new(config, clock)?;
-    let door = Door::new(mailbox.clone(), Arc::new(store), primaries.clone());
-    let hangups = origin.on_hangup.then(Hangups::listen).transpose()?;
-    let bound = (sockets.ng, sockets.http);
-    let servers = Servers::bind(config, bound, door.clone(), clock).await?;
-    let (ng, addresses) = (servers.ng(), servers.http());
-    engine.take_over(sockets.media);
-    // Requests wait in their sockets until the calls that they are about are there.
-    if let Some((journal, loaded)) = journal {
-        engine.restore(journal, loaded);
-    }
-    for address in &addresses {
-        info!(%address, "listening for HTTP");
-    }
-    // Servers end with the control loop, which may end by itself.
-    let (quit, quitting) = watch::channel(false);
-    let reloader = {
-        let parts = reload::Parts::Relay {
-            mailbox: mailbox.clone(),
-            allowed: servers.allowed(),
-            maker,
-        };
-        Reloader::new(origin, config.clone(), servers.gate(), parts)
-    };
-    if let Some(hangups) = hangups {
-        tokio::spawn(reloader.clone().at(hangups, quitting.clone()));
-    }
-    let (protected, open) = metrics::routes(
-        &mailbox,
-        servers.ng_counters(),
-        primaries.clone(),
-        quitting.clone(),
-    );
-    let telling = primaries.start(&door, &mailbox, &quitting);
-    let protected = protected
-        .merge(http::drain_routes(door.clone()))
-        .merge(http::reload_routes(reloader));
-    let up = Up {
-        ng,
-        http: addresses,
-        door: door.clone(),
-        mailbox,
-        recordings,
-    };
-    // Whoever started the thread waits for this.
-    drop(tell.send(up));
-    let sockets = heirs.is_some().then(|| servers.sockets()).transpose()?;
-    let mut heir = hand_over_to(heirs, &stop);
-    // Requests that have begun are answered before the control loop ends.
-    let (halt, halted) = watch::channel(false);
-    let serving = tokio::spawn(async move {
-        servers.run(door, protected, open, quitting).await;
-        halt.send_replace(true);
-    });
-    tokio::spawn({
-        let (quit, stopping) = (quit.clone(), stop.subscribe());
-        async move {
-            until(stopping).await;
-            quit.send_replace(true);
-        }
-    });
-    let outcome = control::run(engine, messages, halted).await;
-    drop(telling);
-    quit.send_replace(true);
-    let engine = outcome.context("the control loop failed")?;
-    serving.await.context("a server failed")?;
-    let (Ok(heir), Some((ng, http))) = (heir.try_recv(), sockets) else {
-        engine.stop();
-        return Ok(None);
-    };
-    let media = engine.release().into_iter();
-    let media = media.filter_map(|socket| Some((socket.local_addr().ok()?, socket)));
-    let media = media.collect();
-    Ok(Some((heir, Parcel { media, ng, http })))
-}
-
-/// Waits for another process that asks for the sockets; then everything stops.
-fn hand_over_to(
-    heirs: Option<UnixListener>,
-    stop: &watch::Sender<bool>,
-) -> oneshot::Receiver<UnixStream> {
-    let (say, heir) = oneshot::channel();
-    if let Some(heirs) = heirs {
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            let asked = handover::wait(&heirs).await;
-            info!("handing the calls over to another process");
-            drop(say.send(asked));
-            stop.send_replace(true);
-        });
-    }
-    heir
 }
 
 /// How long a worker may take to hand over its latencies.

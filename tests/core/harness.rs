@@ -587,6 +587,7 @@ impl Rig {
         }
         self.flows.clear();
         self.mirrors.clear();
+        self.homes.clear();
         // Numbers that were given and not written down are not met again.
         self.core.go_on(Numbers {
             call: self.numbers.call + 1_000,

@@ -14,5 +14,6 @@ mod limits;
 mod migration;
 mod mirrored;
 mod primary;
+mod redirect;
 mod reload;
 mod rows;
