@@ -32,6 +32,7 @@ pub fn run_until_signal(config: &Config, origin: Origin) -> Result<()> {
 
 async fn run(config: &Config, origin: Origin) -> Result<()> {
     let clock = Clock::start();
+    let terminated = signals::terminate()?;
     let hangups = Hangups::listen()?;
     let doors = Http::bind(config).await?;
     let settings = setup::logger_settings(config, true);
@@ -80,7 +81,7 @@ async fn run(config: &Config, origin: Origin) -> Result<()> {
     }
     serving.spawn(close_silent(service.handle(), relays, stopping.clone()));
     serving.spawn(reloader.at(hangups, stopping));
-    signals::terminate().await?;
+    terminated.await;
     info!("stopping: closing recordings");
     stop.send_replace(true);
     while serving.join_next().await.is_some() {}

@@ -18,5 +18,6 @@ mod restart;
 mod run;
 #[path = "../common/skip.rs"]
 mod skip;
+mod take_over;
 mod tools;
 mod usage;
