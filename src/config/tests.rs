@@ -1,3 +1,6 @@
+mod anchors;
+mod primary;
+
 use super::*;
 use crate::migration::agreement::{Kind, OnLoggerLoss};
 use crate::migration::identity::Service;
@@ -108,125 +111,6 @@ loggers = ["hq", "nobody"]
         assert!(line.starts_with(place) && line.contains(text), "{line}");
     }
     assert_eq!(found.len(), wanted.len(), "{found:#?}");
-}
-
-#[test]
-fn every_mistake_about_anchors_is_named() {
-    let text = r#"
-[relay]
-system = "partner.example"
-[[interface]]
-name = "core"
-addresses = "127.0.0.1"
-ports = [30000, 30999]
-[[anchor]]
-name = "a"
-transport = "static"
-address = "127.0.0.1"
-ports = [30500, 31000]
-[[anchor]]
-name = "a"
-transport = "pigeon"
-unreachable_after = "1ms"
-[[anchor]]
-name = "b"
-transport = "static"
-address = "192.0.2.7"
-ports = [40000, 40999]
-interface = "moon"
-[[anchor]]
-name = "c"
-transport = "sip"
-address = "[::1]:5060"
-ports = [40000, 40999]
-[[anchor]]
-name = "d"
-transport = "static"
-[[agreement]]
-primary = "primary.example"
-mode = "redirect"
-anchors = ["a", "nobody"]
-loggers = []
-[[agreement]]
-primary = "other.example"
-anchors = ["b"]
-"#;
-    let found: Vec<String> = mistakes(text).iter().map(Mistake::to_string).collect();
-    let wanted = [
-        ("line 12: anchor[0].ports: ", "media ports of this relay"),
-        ("line 14: anchor[1].name: ", "taken already"),
-        ("line 15: anchor[1].transport: ", "\"static\" or \"sip\""),
-        ("line 16: anchor[1].unreachable_after: ", "1ms"),
-        ("line 20: anchor[2].address: ", "allow_plaintext"),
-        ("line 22: anchor[2].interface: ", "\"moon\"; known: core"),
-        ("line 26: anchor[3].address: ", "no address of its family"),
-        ("line 27: anchor[3].ports: ", "tells its ports itself"),
-        ("line 28: anchor[4].address: ", "missing"),
-        ("line 28: anchor[4].ports: ", "missing"),
-        (
-            "line 34: agreement[0].anchors: ",
-            "\"nobody\"; known: a, a, b, c, d",
-        ),
-        ("line 38: agreement[1].anchors: ", "mode"),
-    ];
-    for (line, (place, text)) in found.iter().zip(wanted) {
-        assert!(line.starts_with(place) && line.contains(text), "{line}");
-    }
-    assert_eq!(found.len(), wanted.len(), "{found:#?}");
-}
-
-#[test]
-fn anchors_have_defaults_and_redirect_needs_no_logger() {
-    let text = r#"
-[relay]
-system = "partner.example"
-plain_networks = "192.0.2.0/24"
-[[interface]]
-name = "core"
-addresses = "192.0.2.5"
-[[anchor]]
-name = "gate"
-transport = "static"
-address = "192.0.2.7"
-ports = [40000, 40999]
-[[anchor]]
-name = "spare"
-transport = "sip"
-address = "203.0.113.7:5060"
-allow_plaintext = true
-unreachable_after = "500ms"
-return_after = 3
-interface = "core"
-[[agreement]]
-primary = "primary.example"
-mode = "redirect"
-anchors = ["gate", "spare"]
-loggers = []
-"#;
-    let config = check(text).unwrap();
-    let [gate, spare] = config.anchors.as_slice() else {
-        panic!("{:?}", config.anchors);
-    };
-    let seconds = |anchor: &Anchor| {
-        let (lost, back) = (anchor.unreachable_after, anchor.return_after);
-        (lost.as_millis(), back.as_millis())
-    };
-    assert_eq!(
-        (seconds(gate), seconds(spare)),
-        ((2_000, 5_000), (500, 3_000))
-    );
-    let address = "203.0.113.7:5060".parse().unwrap();
-    assert_eq!(
-        spare.transport,
-        AnchorTransport::Sip {
-            address,
-            local: None
-        }
-    );
-    assert_eq!(spare.interface.as_deref(), Some("core"));
-    let agreement = &config.agreements[0];
-    assert_eq!(agreement.anchors, ["gate", "spare"]);
-    assert!(agreement.loggers.is_empty());
 }
 
 #[test]
@@ -443,113 +327,22 @@ fn files_and_tokens_are_read() {
 }
 
 #[test]
-fn the_primarys_sections_are_taken_over() {
-    let text = r#"
-[relay]
-system = "primary.example"
-[users]
-key_file = "key"
-previous_key_files = ["old", "older"]
-[[partner]]
-system = "Partner.Example"
-kind = "unilateral-out"
-services = ["mcvideo", "mcptt", "mcvideo"]
-interconnected = true
-token_file = "a"
-[[partner]]
-system = "third.example"
-token_file = "b"
-"#;
-    let config = check(text).unwrap();
-    let users = config.users.unwrap();
-    assert_eq!(users.key_file, Some("key".into()));
-    assert_eq!(users.previous_key_files.len(), 2);
-    let [first, second] = &config.partners[..] else {
-        panic!("two partners");
-    };
-    assert_eq!(first.terms.system.as_str(), "partner.example");
-    assert_eq!(first.terms.kind, Kind::UnilateralOut);
-    assert_eq!(first.terms.services, [Service::Mcptt, Service::Mcvideo]);
-    assert!(first.terms.interconnected && !second.terms.interconnected);
-    assert_eq!(second.terms.services.len(), 3);
-    assert_eq!(check("").unwrap().users, None);
-    let alone = "[relay]\nsystem = \"p.example\"\n[[partner]]\nsystem = \"q.example\"\n\
-                 token_file = \"t\"";
-    assert_eq!(check(alone).unwrap().users, Some(Users::default()));
-}
-
-#[test]
-fn mistakes_about_partners_are_all_named() {
-    let text = r#"
-[users]
-previous_key_files = ["old"]
-keyfile = "x"
-[[partner]]
-[[partner]]
-system = "localhost"
-token_file = ""
-interconnected = "yes"
-[[partner]]
-system = "q.example"
-token_file = "t"
-services = []
-kind = "sideways"
-[[partner]]
-system = "Q.example"
-token_file = "t"
-tokenfile = "t"
-"#;
+fn the_preroll_is_bounded_and_zero_turns_it_off() {
+    let relay = |keys: &str| check(&format!("[relay]\n{keys}\n")).map(|c| c.relay);
+    let kept = relay("").unwrap();
+    assert_eq!(kept.preroll, Duration::from_secs(10));
     assert_eq!(
-        keys(text),
-        [
-            "users.previous_key_files",
-            "users.keyfile",
-            "partner[0].system",
-            "partner[0].token_file",
-            "partner[1].system",
-            "partner[1].token_file",
-            "partner[1].interconnected",
-            "partner[2].services",
-            "partner[2].kind",
-            "partner[3].system",
-            "partner[3].tokenfile",
-            "relay.system",
-        ]
+        (kept.preroll_call_bytes, kept.preroll_bytes),
+        (1 << 20, 64 << 20)
     );
-}
-
-#[test]
-fn whom_to_tell_is_part_of_an_agreement() {
-    let with = |keys: &str| {
-        format!(
-            "[relay]\nsystem = \"q.example\"\nplain_networks = \"192.0.2.0/24\"\n\
-             [[agreement]]\nprimary = \"o.example\"\n[[agreement]]\nprimary = \"p.example\"\n\
-             {keys}"
-        )
-    };
-    let good = with("tell = \"http://192.0.2.9:8081/\"\ntell_token_file = \"t\"");
-    let tells = check(&good).unwrap().tells;
-    assert_eq!(tells.len(), 1);
-    assert_eq!(tells[0].primary.as_str(), "p.example");
-    assert_eq!(tells[0].agreement, 1);
-    assert_eq!(tells[0].door.address.to_string(), "192.0.2.9:8081");
-    for (bad, key) in [
-        ("tell = \"http://192.0.2.9:8081\"", "tell"),
-        ("tell_token_file = \"t\"", "tell_token_file"),
-        (
-            "tell = \"https://192.0.2.9:1\"\ntell_token_file = \"t\"",
-            "tell",
-        ),
-        (
-            "tell = \"http://primary:1\"\ntell_token_file = \"t\"",
-            "tell",
-        ),
-        (
-            "tell = \"http://203.0.113.9:1\"\ntell_token_file = \"t\"",
-            "tell",
-        ),
+    assert!(relay("preroll = 0").unwrap().preroll.is_zero());
+    for wrong in [
+        "preroll = \"2h\"",
+        "preroll_call_bytes = 1",
+        "preroll_bytes = 0",
     ] {
-        assert_eq!(keys(&with(bad)), [format!("agreement[1].{key}")], "{bad}");
+        let mistakes = relay(wrong).unwrap_err();
+        assert_eq!((mistakes.len(), mistakes[0].line), (1, Some(2)), "{wrong}");
     }
 }
 
@@ -600,23 +393,3 @@ deny_session_types = ["ambient-listening"]
 filter = "info,homeward::hook=debug"
 format = "json"
 "#;
-
-#[test]
-fn the_preroll_is_bounded_and_zero_turns_it_off() {
-    let relay = |keys: &str| check(&format!("[relay]\n{keys}\n")).map(|c| c.relay);
-    let kept = relay("").unwrap();
-    assert_eq!(kept.preroll, Duration::from_secs(10));
-    assert_eq!(
-        (kept.preroll_call_bytes, kept.preroll_bytes),
-        (1 << 20, 64 << 20)
-    );
-    assert!(relay("preroll = 0").unwrap().preroll.is_zero());
-    for wrong in [
-        "preroll = \"2h\"",
-        "preroll_call_bytes = 1",
-        "preroll_bytes = 0",
-    ] {
-        let mistakes = relay(wrong).unwrap_err();
-        assert_eq!((mistakes.len(), mistakes[0].line), (1, Some(2)), "{wrong}");
-    }
-}

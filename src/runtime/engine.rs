@@ -6,13 +6,13 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use super::homes::{HomeNews, Homes};
 use super::journal::{self, Keeper, Past, Restored};
-use super::limited::Limited;
 use super::loggers::{Maker, Wanted};
 use super::mirrors::{Mirrors, Replaced};
+use super::notices::Notices;
 use super::sockets::{Sockets, Totals};
 use super::surroundings::Surroundings;
 use crate::hook::Draining;
@@ -24,7 +24,7 @@ use crate::migration::record::Record;
 use crate::migration::registry::{Change, Registry};
 use crate::plane;
 use crate::plane::latency::Latencies;
-use crate::session::command::{Command, Notice};
+use crate::session::command::Command;
 use crate::session::core::{Core, Event, Settings, World};
 use crate::session::host::Room;
 use crate::session::ids::WorkerIndex;
@@ -46,10 +46,9 @@ pub struct Engine {
     registry: Registry,
     agreements: Vec<Agreement>,
     clock: Clock,
-    oneway: u64,
     /// Latencies told by the workers so far.
     latencies: Option<Latencies>,
-    limits: Limits,
+    notices: Notices,
     draining: Draining,
     /// What workers reported; kept to be used again.
     news: Vec<(usize, plane::command::Event)>,
@@ -78,9 +77,8 @@ impl Engine {
             registry,
             agreements,
             clock,
-            oneway: 0,
             latencies: None,
-            limits: Limits::default(),
+            notices: Notices::default(),
             draining: Draining::default(),
             news: Vec::new(),
             keeper: None,
@@ -377,7 +375,7 @@ impl Engine {
             totals: self.sockets.totals(),
             mirrors: self.mirrors.len() as u64,
             mirrors_refused: self.mirrors.refused,
-            oneway: self.oneway,
+            oneway: self.notices.oneway(),
         }
     }
 
@@ -473,91 +471,7 @@ impl Engine {
                 } => self.homes.open(home, anchors, offer),
                 Command::HomeUpdate { home, offer } => self.homes.update(home, offer),
                 Command::HomeClose { home } => self.homes.close(home),
-                Command::Notice(notice) => self.notice(&notice),
-            }
-        }
-    }
-
-    fn notice(&mut self, notice: &Notice) {
-        match notice {
-            Notice::CallStarted(call) => debug!(%call, "call started"),
-            Notice::CallEnded(call, reason) => debug!(%call, ?reason, "call ended"),
-            Notice::OneWay(call) => {
-                self.oneway += 1;
-                debug!(%call, "media goes one way only");
-                if let Some(held_back) = self.limits.one_way.permit() {
-                    warn!(
-                        held_back,
-                        "media of a call goes one way only; debug level names it"
-                    );
-                }
-            }
-            Notice::HomeUp(call, primary) => {
-                debug!(%call, primary, "media goes through home");
-            }
-            Notice::HomeFailed {
-                call,
-                primary,
-                reason,
-            } => {
-                debug!(%call, primary, reason, "no anchor takes a home leg");
-                if let Some(held_back) = self.limits.home_failed.permit() {
-                    warn!(
-                        primary,
-                        reason,
-                        held_back,
-                        "no anchor takes the media of a call: it goes straight, and is tried again"
-                    );
-                }
-            }
-            Notice::HomeLost {
-                call,
-                primary,
-                unanswered,
-            } => {
-                debug!(%call, primary, unanswered, "home does not answer, it is bypassed");
-                if let Some(held_back) = self.limits.home_lost.permit() {
-                    warn!(
-                        primary,
-                        unanswered,
-                        held_back,
-                        "an anchor does not send back what goes there: media of a call goes \
-                         straight"
-                    );
-                }
-            }
-            Notice::HomeBack(call, primary) => {
-                debug!(%call, primary, "home answers again, media goes through it");
-                if let Some(held_back) = self.limits.home_back.permit() {
-                    info!(primary, held_back, "an anchor answers again");
-                }
-            }
-            Notice::MigrationRefused(call, reason) => {
-                debug!(%call, "offer refused: the migration of a party failed");
-                if let Some(held_back) = self.limits.refused.permit() {
-                    warn!(
-                        reason,
-                        held_back, "offer refused: the migration of a party failed"
-                    );
-                }
-            }
-            Notice::NotObeyed(call, primary) => {
-                debug!(%call, %primary, "stop or pause of a mandatory mirror not obeyed");
-                if let Some(held_back) = self.limits.mandatory.permit() {
-                    warn!(
-                        %primary,
-                        held_back, "stop or pause of a mandatory mirror not obeyed"
-                    );
-                }
-            }
-            Notice::UnknownInterface(call, name) => {
-                debug!(%call, name, "unknown interface asked for");
-                if let Some(held_back) = self.limits.interface.permit() {
-                    warn!(
-                        name,
-                        held_back, "unknown interface asked for, the default is used"
-                    );
-                }
+                Command::Notice(notice) => self.notices.tell(&notice),
             }
         }
     }
@@ -576,18 +490,6 @@ pub(super) struct Reconfiguration {
     pub(super) loggers: Vec<Wanted>,
     /// Makes those that are new.
     pub(super) maker: Maker,
-}
-
-/// Limits of log lines.
-#[derive(Debug, Default)]
-struct Limits {
-    one_way: Limited,
-    home_failed: Limited,
-    home_lost: Limited,
-    home_back: Limited,
-    interface: Limited,
-    refused: Limited,
-    mandatory: Limited,
 }
 
 /// Figures of the engine, for metrics.

@@ -23,6 +23,7 @@ mod loggers;
 mod media_anchor;
 mod metrics;
 mod mirrors;
+mod notices;
 mod primary;
 pub mod relay;
 pub mod reload;

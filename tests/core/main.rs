@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails its test")]
 
 mod exchange;
+mod ground;
 mod groups;
 mod harness;
 mod late;
