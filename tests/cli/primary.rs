@@ -218,9 +218,12 @@ fn migrations_are_marked_changed_and_ended_on_both_sides() {
     let metrics = primary.metrics();
     assert!(metrics.contains("homeward_users 1"), "{metrics}");
     assert!(metrics.contains("homeward_marks 0"), "{metrics}");
-    let (_, metrics) = relay.http("GET", "/metrics", "");
+    // The relay counts a moment after the primary has answered.
     let line = "homeward_tellings_total{primary=\"primary.example\",result=\"accepted\"} 3";
-    assert!(metrics.contains(line), "{metrics}");
+    eventually(line, || {
+        let (_, metrics) = relay.http("GET", "/metrics", "");
+        metrics.contains(line).then_some(())
+    });
     relay.restart();
     told(&relay, id, "accepted");
     assert_eq!(relay.daemon.terminate().code(), Some(0));
