@@ -187,6 +187,7 @@ fn settings() -> Settings {
             addresses: vec![address(1), address(2)],
             ports: (10_000, 59_999),
         }],
+        anchors: Vec::new(),
         max_calls: 20_000,
         media_timeout: Duration::from_secs(60),
         silent_timeout: Duration::from_secs(3600),

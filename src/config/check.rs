@@ -7,9 +7,8 @@ use toml::de::DeTable;
 use super::anchors::{self, anchors};
 use super::sections::{self, LoggerRead};
 use super::walk::{Table, Walk};
-use super::{Archive, Config, Interface, Logger, Mistake, Ng, Transport};
+use super::{Archive, Config, Interface, Logger, Mistake, Ng, Relay, Tell, Transport, primary};
 use crate::migration::agreement::Agreement;
-use crate::migration::identity::SystemName;
 use crate::wire::network::Network;
 
 /// Checks the text of a file.
@@ -51,7 +50,11 @@ fn read(root: Table<'_, '_>) -> Config {
     let (loggers, names) = loggers(&root, &relay.plain_networks);
     let (anchors, anchor_names) = anchors(&root, &relay.plain_networks, &interfaces);
     let known = (&names, anchor_names.as_slice());
-    let agreements = agreements(&root, &relay_table, &relay.system, known);
+    let (agreements, tells) = agreements(&root, &relay_table, &relay, known);
+    let partners = primary::partners(&root, &relay_table, &relay.system);
+    let users_table = root.table("users");
+    let users = primary::users(&users_table, &partners);
+    users_table.finish();
     let archive_table = root.table("archive");
     let archive = sections::archive(&archive_table, &relay.data_dir);
     archive_ports(&archive_table, &archive, &interfaces, &loggers, &root);
@@ -69,6 +72,9 @@ fn read(root: Table<'_, '_>) -> Config {
         loggers: or_default(loggers),
         anchors,
         agreements,
+        tells,
+        partners,
+        users,
         archive,
         log,
     }
@@ -167,20 +173,22 @@ fn loggers(root: &Table<'_, '_>, plain: &[Network]) -> (Vec<Logger>, Names) {
 
 fn agreements(
     root: &Table<'_, '_>,
-    relay: &Table<'_, '_>,
-    own: &SystemName,
+    relay_table: &Table<'_, '_>,
+    relay: &Relay,
     (names, anchor_names): (&Names, &[String]),
-) -> Vec<Agreement> {
+) -> (Vec<Agreement>, Vec<Tell>) {
     let all: Vec<String> = names.iter().map(|(name, _)| name.clone()).collect();
-    let mut agreements: Vec<Agreement> = Vec::new();
+    let (mut agreements, mut tells): (Vec<Agreement>, Vec<Tell>) = (Vec::new(), Vec::new());
     let tables = root.tables("agreement");
-    if !tables.is_empty() && !relay.has("system") {
+    if !tables.is_empty() && !relay_table.has("system") {
         let text = "relay.system is missing: an agreement needs the name of our own MC system";
-        relay.mistake("system", text);
+        relay_table.mistake("system", text);
     }
     for (place, table) in tables.into_iter().enumerate() {
         too_many(&table, place, MAX_AGREEMENTS);
-        let agreement = sections::agreement(&table, own, &all);
+        let agreement = sections::agreement(&table, &relay.system, &all);
+        let told = agreement.as_ref().map(|agreement| &agreement.primary);
+        tells.extend(primary::tell(&table, place, told, &relay.plain_networks));
         if let Some(agreement) = agreement {
             if agreements
                 .iter()
@@ -195,7 +203,7 @@ fn agreements(
         anchors::agreed(&table, anchor_names);
         table.finish();
     }
-    agreements
+    (agreements, tells)
 }
 
 /// Loggers must exist, and `spool` needs one that can be spooled for.

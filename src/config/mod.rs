@@ -7,6 +7,7 @@
 mod anchors;
 mod check;
 mod mistake;
+mod primary;
 mod sections;
 mod walk;
 
@@ -18,6 +19,7 @@ use serde::Deserialize;
 
 pub use self::check::check;
 pub use self::mistake::{LoadError, Mistake};
+pub use self::primary::{Partner, Tell, Users};
 
 use crate::migration::agreement::Agreement;
 use crate::migration::identity::SystemName;
@@ -40,6 +42,12 @@ pub struct Config {
     pub anchors: Vec<Anchor>,
     /// Agreements, at most one for each primary system.
     pub agreements: Vec<Agreement>,
+    /// Primaries that are told of migrations, each of an agreement.
+    pub tells: Vec<Tell>,
+    /// Systems that our own users may migrate to.
+    pub partners: Vec<Partner>,
+    /// Our own users; `None`: `homeward logger` keeps none.
+    pub users: Option<Users>,
     /// The logger of `homeward logger`, and the embedded one.
     pub archive: Archive,
     /// What is logged, and how.
@@ -259,6 +267,9 @@ impl Default for Config {
             loggers: vec![Logger::default()],
             anchors: Vec::new(),
             agreements: Vec::new(),
+            tells: Vec::new(),
+            partners: Vec::new(),
+            users: None,
             log: Log::default(),
         }
     }

@@ -239,7 +239,7 @@ fn announce(table: &Table<'_, '_>, plain: &[Network]) -> Option<Announce> {
 }
 
 /// `http://192.0.2.9:8080`.
-fn door(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn door(text: &str) -> Result<SocketAddr, String> {
     if text.starts_with("https:") {
         return Err("TLS is not supported in this version: expected \"http://...\"".to_owned());
     }
@@ -249,7 +249,7 @@ fn door(text: &str) -> Result<SocketAddr, String> {
     let address = address.filter(|address| address.port() > 0 && usable(&address.ip()));
     address.ok_or_else(|| {
         format!(
-            "{text:?} is not an address of a logger's door: expected \"http://192.0.2.9:8080\", \
+            "{text:?} is not the address of a door: expected \"http://192.0.2.9:8080\", \
              with no path; names are not looked up"
         )
     })
@@ -369,7 +369,7 @@ pub(super) fn name(table: &Table<'_, '_>) -> Option<String> {
     Some(name.to_owned())
 }
 
-fn path(table: &Table<'_, '_>, key: &'static str) -> Option<PathBuf> {
+pub(super) fn path(table: &Table<'_, '_>, key: &'static str) -> Option<PathBuf> {
     let text = table.string(key)?;
     if text.is_empty() || text.contains('\0') {
         table.mistake(key, "expected a path");

@@ -21,6 +21,7 @@ mod registry;
 pub mod service;
 mod start;
 pub mod stats;
+pub mod users;
 mod writer;
 
 #[cfg(test)]

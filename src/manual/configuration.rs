@@ -149,6 +149,30 @@
 //! | `mandatory` | `false` | signalling cannot stop the mirror; in this version it cannot in any case, since the verbs that stop one are refused |
 //! | `on_logger_loss` | `"continue"` | the call goes on unmirrored; `"refuse"`: a new call is refused unless a logger has room for all of its media; `"spool"` needs a trunk logger |
 //! | `on_failed_migration` | `"reject"` | or `"serve"`; read and checked, without effect in this version: only migrations that succeeded are told to it |
+//! | `tell` | none | door of the primary's `homeward logger`, as `"http://192.0.2.9:8081"`: it is told who has migrated ([`primary`](super::primary)); on loopback or in `plain_networks` |
+//! | `tell_token_file` | required with `tell` | file with the token that the primary has given to our system |
+//!
+//! ## `[users]`
+//!
+//! Of `homeward logger`: users of this system, who may migrate elsewhere
+//! ([`primary`](super::primary)). They are kept if this section or a `[[partner]]` is there.
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `key_file` | none | file with the key of access data, mode 0600; without it there can be none |
+//! | `previous_key_files` | `[]` | former keys: what they have encrypted is encrypted anew at the start |
+//!
+//! ## `[[partner]]`
+//!
+//! Of `homeward logger`: a system that our users may migrate to.
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `system` | required | its name |
+//! | `token_file` | required | file with the token of its relays; no two partners may have the same |
+//! | `kind` | `"bilateral"` | or `"unilateral-out"` (ours to it), `"unilateral-in"` (its users to us only) |
+//! | `services` | all | `mcptt`, `mcvideo`, `mcdata` |
+//! | `interconnected` | `false` | the systems are interconnected; without it no migration is accepted |
 //!
 //! ## `[archive]`
 //!

@@ -8,6 +8,7 @@
 //! - [`http`]: the JSON interface.
 //! - [`load`]: playing calls through a relay and checking them.
 //! - [`migration`]: records of migrated users, agreements, and how a decision is made.
+//! - [`primary`]: the primary's users, who may migrate where, and who has.
 //! - [`redirect`]: calls that go through the primary system, and what happens if it is away.
 //! - [`operations`]: what to look at when a call is silent or is not recorded.
 
@@ -20,4 +21,5 @@ pub mod load;
 pub mod logger;
 pub mod migration;
 pub mod operations;
+pub mod primary;
 pub mod redirect;

@@ -1,40 +1,80 @@
 //! # Redirect
 //!
 //! With `mode = "redirect"` the media of migrated users goes through a media anchor of their
-//! primary system, and comes back from there before it goes on.
+//! primary system, and comes back from there before it goes on: as received, octet by octet.
 //!
-//! ## What passes
+//! ```toml
+//! [[anchor]]
+//! name = "gate"
+//! transport = "static"
+//! address = "203.0.113.9"
+//! ports = [50000, 50999]
+//! allow_plaintext = true
+//! [[agreement]]
+//! primary = "primary.example"
+//! mode = "redirect"
+//! anchors = ["gate"]
+//! loggers = ["hq"]
+//! ```
 //!
-//! A packet of a party goes out of the socket that faces home, as it came in. It goes on to the
-//! other party when the anchor sends it back, octet for octet, and only then:
+//! ## What goes through home
 //!
-//! - another packet than one that was sent there is dropped as `home-altered`, RTP with a known
-//!   SSRC and sequence number but other contents too;
-//! - one that has come back before is dropped as `home-duplicate`;
-//! - one that went straight meanwhile (see below) is dropped as `late-home`;
-//! - whatever comes from elsewhere than the anchor is dropped as `stranger`.
+//! - For each primary system of a call whose agreement says redirect there is one *home leg*, with
+//!   one *lane* for each direction of each media in scope: what the migrated user sends, and what
+//!   is forwarded to that user. Each lane has an even and an odd port of its own on the interface
+//!   that the anchor names; media that is not RTP uses the even one only.
+//! - A stream between two migrated users of one primary goes home once. One between users of two
+//!   primaries goes through that of its sender; the other gets a copy at its loggers, and `explain`
+//!   says so.
+//! - Hold changes nothing. Media that is added or removed, and parties that come and go, add and
+//!   remove lanes; the others go on undisturbed. Ports that are renewed keep their lane.
+//! - Where signalling may stop or pause what goes home, and does so, the call goes straight.
 //!
-//! The relay remembers the last 1,024 packets of an audio stream, 4,096 of a video stream, 256 of
-//! RTCP or floor control, which is some seconds of each. What comes back later than that is
-//! `home-altered`. A relay that was started anew does not know what its predecessor sent home, so
-//! that what was on its way then is lost.
+//! ## The call comes first
 //!
-//! Loggers get what the parties send, never what comes back.
+//! No SDP answer waits for an anchor. As soon as both ends of a media are known the anchor is
+//! asked; until it has answered the media goes straight, and is copied to the agreement's loggers.
+//! The same holds for lanes that the anchor refuses, for those that no local port was free for, and
+//! while no anchor takes the home leg. `loggers = []` is allowed: then what goes straight is not
+//! recorded, and `explain` says so. The recording at the logger stays open as long as the call is
+//! redirected; it has just what went straight, and may be empty.
 //!
-//! ## When home does not answer
+//! Anchors are asked in the order of the agreement, also when one gives a home leg up in mid-call.
+//! If none is left, all are tried again after 1 s, and then after pauses that double up to 60 s.
+//! Interface, `unreachable_after` and `return_after` are those of the preferred anchor, whoever
+//! takes the home leg.
 //!
-//! Home is unreachable when at least three packets were sent there for longer than
-//! `unreachable_after`, and none came back. Silence of the parties does not count: after a pause
-//! longer than `unreachable_after` the time starts anew. Only of a stream that sends less often
-//! than that (RTCP, floor control) three packets in a row without an answer are enough. What was
-//! altered or came twice is no answer.
+//! ## Bypass and return
 //!
-//! Then packets go straight to the other party, and a copy of each goes home to see whether it
-//! comes back. When copies have come back for `return_after`, packets go through home again. Each
-//! answer stands for the time since the one before, but for no more than `unreachable_after`, so
-//! that pauses of the parties prove nothing; copies sent for longer than that without an answer
-//! start the proof anew. No packet reaches a party twice in either switch, and none gets lost in
-//! the switch back. What got lost before home was bypassed is counted; if some of it turns up
-//! later, it goes on to the other party late, and is not lost any more.
+//! If packets were sent home on a lane for `unreachable_after` and none came back, the lane is
+//! bypassed: packets go straight, and are copied to the loggers from the moment at which this is
+//! noticed. Those that went home before and did not come back are counted (`unanswered`, `lost`);
+//! they are the price of the switch. Silence is no reason: nothing is expected back that was not
+//! sent. A copy of each packet goes on going home; when such copies have come back for
+//! `return_after`, packets go through home again. What comes back of packets that went straight is
+//! dropped (`late-home`), as is what comes twice (`home-duplicate`) or is not what was sent there
+//! (`home-altered`).
 //!
-//! Each direction of each stream is watched by itself, RTCP on a port of its own too.
+//! ## Static anchors
+//!
+//! A static anchor sends each datagram back to where it came from, out of the port it came to. Each
+//! lane has a pair of its ports, even for RTP and datagrams, odd for RTCP; the relay alone gives
+//! them out. If they run out the next anchor is tried.
+//!
+//! ## No circles
+//!
+//! An SDP with which the relay asks an anchor carries `a=homeward-path:` at session level: the
+//! identities of the relays that the media has come through, our own last. An offer or answer that
+//! carries our own identity is refused, as is one with more than 32 of them, with the text
+//! `Media comes through this relay already: the redirect is a cycle`. Relays that point at each
+//! other by static addresses cannot see that; each then gets packets that it never sent, drops
+//! them, and bypasses the other.
+//!
+//! ## What can be seen
+//!
+//! - `explain` and the view of a call: `homes`, with the state (`idle`, `pending`, `up`, `failed`
+//!   with reason and next try), each lane (`through`, `pending`, `refused`, `bypassed`, `no-port`,
+//!   `failed`), its addresses, packets sent, returned and lost, and drops by reason.
+//! - Metrics: `homeward_homes{state}`, `homeward_home_failures_total`,
+//!   `homeward_home_bypasses_total`, `homeward_home_returns_total`.
+//! - The log names primaries that fail, are lost, and come back; at debug level each call.

@@ -221,6 +221,11 @@ impl Tellings {
         })
     }
 
+    /// The primary's last word on this record, whether it waits again or not.
+    pub fn last_word(&self, id: RecordId) -> Option<&Told> {
+        self.answered.get(&id)
+    }
+
     /// Records that wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()

@@ -6,9 +6,11 @@
 //! start ([`Sorter::later`]), or concerns only the check of the file.
 
 use crate::config::{
-    Address, Anchor, Announce, Archive, Config, Http, Interface, Log, Logger, Ng, Relay, Transport,
+    Address, Anchor, Announce, Archive, Config, Http, Interface, Log, Logger, Ng, Relay, Tell,
+    Transport,
 };
 use crate::migration::agreement::Agreement;
+use crate::migration::identity::SystemName;
 
 /// What became of the differences.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +34,9 @@ pub(super) fn of_relay(old: &Config, new: &Config) -> (Config, Changes) {
         loggers: new_loggers,
         anchors: new_anchors,
         agreements: new_agreements,
+        tells: new_tells,
+        partners: _,
+        users: _,
         archive: new_archive,
         log: new_log,
     } = new;
@@ -42,6 +47,7 @@ pub(super) fn of_relay(old: &Config, new: &Config) -> (Config, Changes) {
     force.loggers = loggers(&force.loggers, new_loggers, &mut sorter);
     anchors(&force.anchors, new_anchors, &mut sorter);
     force.agreements = agreements(&force, new_agreements, &mut sorter);
+    sorter.later("agreement.tell", &doors(&force.tells), &doors(new_tells));
     archive(&mut force.archive, new_archive, false, &mut sorter);
     log(&mut force.log, new_log, &mut sorter);
     (force, sorter.changes)
@@ -52,20 +58,35 @@ pub(super) fn of_logger(old: &Config, new: &Config) -> (Config, Changes) {
     let mut force = old.clone();
     let mut sorter = Sorter::default();
     let Config {
-        relay: _,
+        relay: new_relay,
         interfaces: _,
         ng: _,
         http: new_http,
         loggers: _,
         anchors: _,
         agreements: _,
+        tells: _,
+        partners: new_partners,
+        users: new_users,
         archive: new_archive,
         log: new_log,
     } = new;
     http(&mut force.http, new_http, &mut sorter);
+    // Of the section it concerns only whose users are kept.
+    sorter.later("relay.system", &force.relay.system, &new_relay.system);
+    sorter.later("partner", &force.partners, new_partners);
+    sorter.later("users", &force.users, new_users);
     archive(&mut force.archive, new_archive, true, &mut sorter);
     log(&mut force.log, new_log, &mut sorter);
     (force, sorter.changes)
+}
+
+/// Who is told of migrations, and where.
+fn doors(tells: &[Tell]) -> Vec<(&SystemName, &Announce)> {
+    tells
+        .iter()
+        .map(|tell| (&tell.primary, &tell.door))
+        .collect()
 }
 
 /// Sorts differences by when they take effect.

@@ -7,11 +7,13 @@ use tracing::info;
 
 use super::control::{Mailbox, Stopped};
 use super::engine::Engine;
+use super::primary::Primaries;
 use crate::hook::{Control, Drain, Draining, RegistryFailure};
 use crate::migration::record::{Record, RecordId};
 use crate::migration::registry::{
     Change, NewRecord, RecordFilter, RecordUpdate, Registry, RegistryError,
 };
+use crate::migration::telling::Told;
 use crate::session::reply::{Error, Reply};
 use crate::session::request::Request;
 use crate::store::registry::{Store, StoreError};
@@ -22,12 +24,17 @@ use crate::wire::time::Timestamp;
 pub struct Door {
     mailbox: Mailbox,
     store: Arc<Store>,
+    primaries: Primaries,
 }
 
 impl Door {
-    /// A door to this control loop and store.
-    pub(super) fn new(mailbox: Mailbox, store: Arc<Store>) -> Self {
-        Self { mailbox, store }
+    /// A door to this control loop and store; these primaries are told of what changes.
+    pub(super) fn new(mailbox: Mailbox, store: Arc<Store>, primaries: Primaries) -> Self {
+        Self {
+            mailbox,
+            store,
+            primaries,
+        }
     }
 
     /// A change in two phases: checked and reserved, stored, and only then in force. It runs to
@@ -39,11 +46,14 @@ impl Door {
         let door = self.clone();
         let whole = tokio::spawn(async move {
             let change = door.prepare(prepare).await?;
-            let stored = match door.store.put(change.records().to_vec()) {
+            let records = change.records().to_vec();
+            let stored = match door.store.put(records.clone()) {
                 Ok(stored) => stored.wait().await,
                 Err(busy) => Err(busy),
             };
-            door.finish(change, stored).await
+            let record = door.finish(change, stored).await?;
+            door.primaries.changed(&records);
+            Ok(record)
         });
         whole.await.unwrap_or(Err(RegistryFailure::Busy))
     }
@@ -105,6 +115,10 @@ impl Control for Door {
             engine.registry().list(&filter, now)
         });
         Ok(listed.await?)
+    }
+
+    fn told(&self, record: &Record) -> Option<Told> {
+        self.primaries.told(record)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::homes::{HomeNews, Homes};
 use super::limited::Limited;
@@ -369,6 +369,46 @@ impl Engine {
                     );
                 }
             }
+            Notice::HomeUp(call, primary) => {
+                debug!(%call, primary, "media goes through home");
+            }
+            Notice::HomeFailed {
+                call,
+                primary,
+                reason,
+            } => {
+                debug!(%call, primary, reason, "no anchor takes a home leg");
+                if let Some(held_back) = self.limits.home_failed.permit() {
+                    warn!(
+                        primary,
+                        reason,
+                        held_back,
+                        "no anchor takes the media of a call: it goes straight, and is tried again"
+                    );
+                }
+            }
+            Notice::HomeLost {
+                call,
+                primary,
+                unanswered,
+            } => {
+                debug!(%call, primary, unanswered, "home does not answer, it is bypassed");
+                if let Some(held_back) = self.limits.home_lost.permit() {
+                    warn!(
+                        primary,
+                        unanswered,
+                        held_back,
+                        "an anchor does not send back what goes there: media of a call goes \
+                         straight"
+                    );
+                }
+            }
+            Notice::HomeBack(call, primary) => {
+                debug!(%call, primary, "home answers again, media goes through it");
+                if let Some(held_back) = self.limits.home_back.permit() {
+                    info!(primary, held_back, "an anchor answers again");
+                }
+            }
             Notice::MigrationRefused(call, reason) => {
                 debug!(%call, "offer refused: the migration of a party failed");
                 if let Some(held_back) = self.limits.refused.permit() {
@@ -419,6 +459,9 @@ pub(super) struct Reconfiguration {
 #[derive(Debug, Default)]
 struct Limits {
     one_way: Limited,
+    home_failed: Limited,
+    home_lost: Limited,
+    home_back: Limited,
     interface: Limited,
     refused: Limited,
     mandatory: Limited,

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::reload::{Origin, Parts, Reloader};
 use super::servers::{Http, until};
 use super::signals::Hangups;
-use super::{setup, signals};
+use super::{setup, signals, users};
 use crate::admin::{self, Readiness};
 use crate::config::Config;
 use crate::hook::http;
@@ -34,6 +34,7 @@ async fn run(config: &Config, origin: Origin) -> Result<()> {
     let hangups = Hangups::listen()?;
     let doors = Http::bind(config).await?;
     let settings = setup::logger_settings(config, true);
+    let users = users::open(config, clock)?;
     let service = Service::start(settings.clone(), clock).context(setup::ARCHIVE)?;
     let (first, last) = config.archive.ports;
     info!(address = %config.archive.bind, first, last, "media is taken as plain RTP");
@@ -44,7 +45,7 @@ async fn run(config: &Config, origin: Origin) -> Result<()> {
         doors.settings.gate.clone(),
         Parts::Logger(service.handle()),
     );
-    let protected = routes(service.handle(), &settings, relays.clone())
+    let mut protected = routes(service.handle(), &settings, relays.clone())
         .merge(http::reload_routes(reloader.clone()));
     let (stop, stopping) = watch::channel(false);
     let ready = stopping.clone();
@@ -55,6 +56,19 @@ async fn run(config: &Config, origin: Origin) -> Result<()> {
         };
         std::future::ready(readiness)
     });
+    let mut open = open;
+    if let Some(primary) = users {
+        let (behind_token, own_access) = primary.routes();
+        protected = protected
+            .merge(behind_token)
+            .merge(users::metrics(&primary));
+        open = open.merge(own_access);
+        let partners = config.partners.len();
+        info!(
+            partners,
+            "users of this system are kept, and their migrations are marked"
+        );
+    }
     let mut serving = serve(doors, protected, open, &stopping);
     serving.spawn(close_silent(service.handle(), relays, stopping.clone()));
     serving.spawn(reloader.at(hangups, stopping));

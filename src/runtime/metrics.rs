@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::control::Mailbox;
 use super::engine::Engine;
+use super::primary::Primaries;
 use crate::admin::{self, Readiness, Source};
 use crate::hook::ng::command::Command;
 use crate::hook::ng::counters::Counters;
@@ -17,18 +18,20 @@ use crate::plane::latency::Latencies;
 use crate::session::host::DROP_REASONS;
 use crate::session::reply::{PortUse, Statistics};
 use crate::telemetry::metrics::{
-    Archive, Calls, Latency, Media, Ports, Requests, Snapshot, Worker,
+    Archive, Calls, Homes, Latency, Media, Ports, Requests, Snapshot, Worker,
 };
 
 /// Routes for operators: those that need the token, and those that are open.
 pub(super) fn routes(
     mailbox: &Mailbox,
     ng: Arc<Counters>,
+    primaries: Primaries,
     stopping: watch::Receiver<bool>,
 ) -> (Router, Router) {
     let figures = RelayFigures {
         mailbox: mailbox.clone(),
         ng,
+        primaries,
     };
     let mailbox = mailbox.clone();
     let ready = move || {
@@ -50,12 +53,14 @@ pub(super) fn routes(
 struct RelayFigures {
     mailbox: Mailbox,
     ng: Arc<Counters>,
+    primaries: Primaries,
 }
 
 impl Source for RelayFigures {
     async fn snapshot(&self) -> Option<Snapshot> {
         let mut snapshot = self.mailbox.with(of_engine).await.ok()?;
         snapshot.requests = requests(&self.ng);
+        snapshot.tellings = self.primaries.figures();
         Some(snapshot)
     }
 }
@@ -93,7 +98,9 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         latency,
         ports: statistics.ports.iter().map(ports).collect(),
         requests: Vec::new(),
+        tellings: Vec::new(),
         loggers: engine.loggers(),
+        homes: homes(&statistics),
         archive: engine.archive().map(archive),
         migrations: engine.registry().open_count() as u64,
         draining: engine.drained().since.is_some(),
@@ -118,6 +125,16 @@ fn calls(statistics: &Statistics, oneway: u64) -> Calls {
         one_way: statistics.oneway_total.max(oneway),
         no_media: statistics.zeroway_total,
         duration: Duration::from_millis(statistics.duration_total_ms),
+    }
+}
+
+fn homes(statistics: &Statistics) -> Homes {
+    let states = ["pending", "up", "bypassed", "failed"];
+    Homes {
+        open: states.into_iter().zip(statistics.homes).collect(),
+        failures: statistics.home_failures_total,
+        bypasses: statistics.home_bypasses_total,
+        returns: statistics.home_returns_total,
     }
 }
 

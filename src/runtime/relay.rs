@@ -16,6 +16,7 @@ use super::door::Door;
 use super::engine::{Engine, Figures};
 use super::loggers::Maker;
 use super::metrics;
+use super::primary::Primaries;
 use super::reload::{self, Origin, Reloader};
 use super::servers::{Servers, until};
 use super::setup;
@@ -269,7 +270,8 @@ async fn serve(
         recordings,
         origin,
     } = parts;
-    let door = Door::new(mailbox.clone(), Arc::new(store));
+    let primaries = Primaries::new(config, clock)?;
+    let door = Door::new(mailbox.clone(), Arc::new(store), primaries.clone());
     let hangups = origin.on_hangup.then(Hangups::listen).transpose()?;
     let servers = Servers::bind(config, door.clone(), clock).await?;
     let (ng, addresses) = (servers.ng(), servers.http());
@@ -289,7 +291,13 @@ async fn serve(
     if let Some(hangups) = hangups {
         tokio::spawn(reloader.clone().at(hangups, quitting.clone()));
     }
-    let (protected, open) = metrics::routes(&mailbox, servers.ng_counters(), quitting.clone());
+    let (protected, open) = metrics::routes(
+        &mailbox,
+        servers.ng_counters(),
+        primaries.clone(),
+        quitting.clone(),
+    );
+    let telling = primaries.start(&door, &mailbox, &quitting);
     let protected = protected
         .merge(http::drain_routes(door.clone()))
         .merge(http::reload_routes(reloader));
@@ -311,6 +319,7 @@ async fn serve(
         }
     });
     let outcome = control::run(engine, messages, stopping).await;
+    drop(telling);
     quit.send_replace(true);
     outcome.context("the control loop failed")?;
     serving.await.context("a server failed")

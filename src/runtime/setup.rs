@@ -18,8 +18,11 @@ use crate::logger::service::{Options, Service, Settings as LoggerSettings};
 use crate::migration::registry::Registry;
 use crate::plane::start::Preroll;
 use crate::plane::{self, Plane};
-use crate::session::core::{Core, Interface, LocalAddress, Settings as CoreSettings};
-use crate::session::options::Learning;
+use crate::session::command::HomeLimits;
+use crate::session::core::{
+    Anchor as CoreAnchor, Core, Interface, LocalAddress, Settings as CoreSettings,
+};
+use crate::session::options::{Family, Learning};
 use crate::store::registry::{Loaded, Store};
 use crate::sys::clock::Clock;
 use crate::sys::rlimit;
@@ -210,9 +213,22 @@ pub(super) fn core_settings(config: &Config, instance: String) -> CoreSettings {
             config::Learning::Heuristic => Learning::Heuristic,
         },
         strict_source: relay.strict_source,
+        anchors: config.anchors.iter().map(anchor).collect(),
         instance,
         preroll: !relay.preroll.is_zero(),
         ended_kept: relay.ended_calls,
+    }
+}
+
+fn anchor(wanted: &config::Anchor) -> CoreAnchor {
+    CoreAnchor {
+        name: wanted.name.clone(),
+        interface: wanted.interface.clone(),
+        family: Family::of(wanted.address()),
+        limits: HomeLimits {
+            unreachable_after: wanted.unreachable_after,
+            return_after: wanted.return_after,
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! How a changed call is taken over, and how calls begin and end.
 //!
 //! The order of the commands is always: flows that change, copies that stop, sockets that close,
-//! mirrors that end, begin and grow, news.
+//! home legs that end, mirrors that end, begin and grow, home legs that begin and change, news.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use super::call::Call;
 use super::command::{Command, EndReason, Flow, Notice};
 use super::core::{Core, World};
 use super::exchange::{self, Kind};
+use super::home::Home;
 use super::host::Host;
 use super::ids::{StreamId, WorkerIndex};
 use super::party::{Party, PartyId};
@@ -16,7 +17,7 @@ use super::reply::{CallState, Error, Reply};
 use super::request::{Delete, Exchange};
 use super::sockets::{Opened, Sockets};
 use super::timers::Verdict;
-use super::{delete, explain, flows, rewrite, scope, timers, view};
+use super::{delete, explain, flows, home, rewrite, scope, timers, view};
 use crate::migration::agreement::{Agreement, OnLoggerLoss};
 use crate::migration::identity::McId;
 use crate::wire::time::Timestamp;
@@ -40,6 +41,9 @@ impl Core {
             return Ok(Reply::Sdp(message.sdp.clone()));
         }
         exchange::check(message)?;
+        if home::path::is_cycle(&session, &self.settings.identity()) {
+            return Err(Error::HomeCycle);
+        }
         let mut draft = match key {
             Some(key) => self.calls[key].clone(),
             None => self.begin(message, host, now)?,
@@ -96,6 +100,7 @@ impl Core {
                     | Error::BadDialogue
                     | Error::Rewrite(_)
                     | Error::Unsupported(_)
+                    | Error::HomeCycle
                     | Error::Busy => {}
                 }
                 opened.iter().for_each(|pair| self.close(pair));
@@ -182,6 +187,7 @@ impl Core {
                 .retain(|set| set.retired.is_none_or(|at| at > now));
         }
         scope::decide_all(&mut draft, world, now);
+        self.plan_homes(&mut draft, host, now);
         let preroll = self.settings.preroll;
         let old = key.map(|key| &self.calls[key]);
         let before = old.map_or_else(Vec::new, |old| flows::of(old, preroll));
@@ -193,11 +199,14 @@ impl Core {
         let kept = |pair: &Opened| flows::find(&after, pair.rtp).is_some();
         if let Some(old) = old {
             let pairs = old.sets().map(|(_, _, _, set)| Opened::of(set));
+            let pairs = pairs.chain(old.homes.iter().flat_map(Home::pairs));
             gone.extend(pairs.filter(|pair| !kept(pair)));
             sum_up(old, &mut draft, &after, host);
         }
         gone.extend(opened.iter().filter(|pair| !kept(pair)));
         gone.iter().for_each(|pair| self.close(pair));
+        let former = key.map_or(&[][..], |key| self.calls[key].homes.as_slice());
+        home::plan::close(former, &mut draft, now, &mut self.queue);
         scope::attach(
             &mut draft,
             wanted,
@@ -205,18 +214,37 @@ impl Core {
             host,
             &mut self.queue,
         );
+        let facts = (&self.settings, &self.ports);
+        home::plan::open(&mut draft, &after, facts, now, &mut self.queue);
         self.put(key, draft);
+    }
+
+    /// Brings the home legs of a draft to what its decisions ask for.
+    fn plan_homes(&mut self, draft: &mut Call, host: &mut dyn Host, now: Timestamp) {
+        let mut sockets = Sockets {
+            settings: &self.settings,
+            ports: &mut self.ports,
+            host,
+            next_stream: &mut self.next_stream,
+            now,
+            opened: Vec::new(),
+            spoilt: Vec::new(),
+        };
+        home::plan::plan(draft, &mut self.next_home, &mut sockets);
+        let spoilt = sockets.spoilt.into_iter();
+        self.queue
+            .extend(spoilt.map(|stream| Command::Close { stream }));
     }
 
     /// Stores a call, with its entries in the indexes.
     fn put(&mut self, key: Option<usize>, mut call: Box<Call>) {
-        let (key, former) = match key {
+        let (key, former, homes) = match key {
             Some(key) => {
                 let due = call.due;
                 self.timers.remove(&(due, key));
                 self.named.rename(key, &self.calls[key], &call);
                 let former = std::mem::replace(&mut self.calls[key], call);
-                (key, former.mirrors)
+                (key, former.mirrors, former.homes)
             }
             None => {
                 let id = call.id.clone();
@@ -225,15 +253,29 @@ impl Core {
                 self.named.add(key, &call);
                 self.calls.insert(call);
                 self.ids.insert(id, key);
-                (key, Vec::new())
+                (key, Vec::new(), Vec::new())
             }
         };
         for attached in former.iter().flat_map(|mirror| &mirror.attached) {
             self.mirrored.remove(&attached.stream);
         }
+        for home in &homes {
+            self.homes.remove(&home.id);
+            for pair in home.pairs() {
+                self.facing_home.remove(&pair.rtp);
+                self.facing_home.remove(&pair.rtcp);
+            }
+        }
         let call = &mut self.calls[key];
         for attached in call.mirrors.iter().flat_map(|mirror| &mirror.attached) {
             self.mirrored.insert(attached.stream, key);
+        }
+        for home in &call.homes {
+            self.homes.insert(home.id, key);
+            for pair in home.pairs() {
+                self.facing_home.insert(pair.rtp, key);
+                self.facing_home.insert(pair.rtcp, key);
+            }
         }
         call.due = timers::due(call, &self.settings);
         self.timers.insert((call.due, key));
@@ -353,7 +395,7 @@ impl Core {
     ) {
         let mut draft = self.calls[key].clone();
         self.count_end(&draft, reason, host, now);
-        let mut explanation = explain::of(&draft, host, now);
+        let mut explanation = explain::of(&draft, &self.ports, host, now);
         (explanation.ended, explanation.end) = (Some(now), Some(reason));
         explanation.state = CallState::Ended;
         for leg in &mut explanation.legs {

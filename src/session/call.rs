@@ -1,5 +1,6 @@
 //! A call: its legs, and who is meant by a message's tags (NG reference 5.1).
 
+use super::home::Home;
 use super::ids::{CallId, StreamId, Tag, WorkerIndex};
 use super::media::{Media, PortSet};
 use super::party::{Party, PartyId};
@@ -39,6 +40,8 @@ pub(super) struct Call {
     pub(super) places: Vec<PlaceId>,
     /// Its mirrors.
     pub(super) mirrors: Vec<Mirror>,
+    /// Its ways through primary systems; after a restart they are asked for anew.
+    pub(super) homes: Vec<Home>,
     /// What signalling wants of them.
     pub(super) switches: Switches,
     /// All of it is to be removed then.
@@ -67,6 +70,7 @@ impl Call {
             next_party: 0,
             places: Vec::new(),
             mirrors: Vec::new(),
+            homes: Vec::new(),
             switches: Switches::default(),
             delete_at: None,
             quiet_due: now,

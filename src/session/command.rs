@@ -211,6 +211,28 @@ pub enum Notice {
     OneWay(CallId),
     /// An unknown interface name was asked for; the default was used.
     UnknownInterface(CallId, Box<str>),
+    /// Media of a call goes through this primary.
+    HomeUp(CallId, Box<str>),
+    /// It does not: no anchor takes it, or the last one has given it up.
+    HomeFailed {
+        /// The call.
+        call: CallId,
+        /// The primary.
+        primary: Box<str>,
+        /// Why.
+        reason: Box<str>,
+    },
+    /// The primary's anchor does not answer: it is bypassed.
+    HomeLost {
+        /// The call.
+        call: CallId,
+        /// The primary.
+        primary: Box<str>,
+        /// Packets sent there last that have not come back.
+        unanswered: u64,
+    },
+    /// The primary's anchor answers again, and media goes through it.
+    HomeBack(CallId, Box<str>),
     /// An offer was refused because the migration of a party failed; why it failed.
     MigrationRefused(CallId, String),
     /// Signalling wanted to stop or pause the mirror for a primary whose agreement forbids it.

@@ -8,12 +8,13 @@ use rustc_hash::FxHashMap;
 use slab::Slab;
 
 use super::call::Call;
-use super::command::{Command, EndReason, HomeRemote};
+use super::command::{Command, EndReason, HomeLimits, HomeRemote};
 use super::exchange::Kind;
+use super::home::Home;
 use super::host::Host;
 use super::ids::{CallId, HomeId, MirrorId, StreamId};
 use super::named::Named;
-use super::options::Learning;
+use super::options::{Family, Learning};
 use super::ports::Ports;
 use super::reply::{Error, Explanation, Reply, Statistics};
 use super::request::Request;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub system: String,
     /// Interfaces; the first is the default.
     pub interfaces: Vec<Interface>,
+    /// Media anchors of primary systems.
+    pub anchors: Vec<Anchor>,
     /// At most so many calls at once.
     pub max_calls: usize,
     /// No packet on any stream of an answered call for so long: end it. 60 s.
@@ -54,6 +57,26 @@ pub struct Settings {
     pub preroll: bool,
     /// How many ended calls are kept for `explain`.
     pub ended_kept: usize,
+}
+
+impl Settings {
+    /// The name by which this relay knows media that has come through it (`a=homeward-path`).
+    pub fn identity(&self) -> String {
+        format!("homeward-{}", self.instance)
+    }
+}
+
+/// What the core needs to know of a media anchor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// Its name in agreements.
+    pub name: String,
+    /// Name of the interface that faces it; `None`: the default one.
+    pub interface: Option<String>,
+    /// Family of the sockets that face it.
+    pub family: Family,
+    /// When it counts as unreachable, and as back.
+    pub limits: HomeLimits,
 }
 
 /// A named set of local addresses.
@@ -141,6 +164,10 @@ pub struct Core {
     pub(super) timers: BTreeSet<(Timestamp, usize)>,
     /// Calls of the streams that are being mirrored.
     pub(super) mirrored: FxHashMap<StreamId, usize>,
+    /// Calls of the home legs.
+    pub(super) homes: FxHashMap<HomeId, usize>,
+    /// Calls of the streams that face home.
+    pub(super) facing_home: FxHashMap<StreamId, usize>,
     /// Calls by the names of their parties.
     pub(super) named: Named,
     pub(super) queue: VecDeque<Command>,
@@ -149,6 +176,7 @@ pub struct Core {
     pub(super) totals: Statistics,
     pub(super) next_stream: u64,
     pub(super) next_mirror: u64,
+    pub(super) next_home: u64,
     pub(super) stopping: bool,
     /// New calls are refused, and those that are up go on.
     pub(super) draining: bool,
@@ -164,12 +192,15 @@ impl Core {
             ids: HashMap::new(),
             timers: BTreeSet::new(),
             mirrored: FxHashMap::default(),
+            homes: FxHashMap::default(),
+            facing_home: FxHashMap::default(),
             named: Named::default(),
             queue: VecDeque::new(),
             ended: VecDeque::new(),
             totals: Statistics::default(),
             next_stream: 0,
             next_mirror: 0,
+            next_home: 0,
             stopping: false,
             draining: false,
         }
@@ -225,7 +256,10 @@ impl Core {
                 primary,
             } => self.recording(&call_id, switch, primary.as_ref(), world, host, now),
             Request::Explain { call_id } => match self.call(&call_id) {
-                Some(call) => Ok(Reply::Explained(Box::new(explain::of(call, host, now)))),
+                Some(call) => {
+                    let explained = explain::of(call, &self.ports, host, now);
+                    Ok(Reply::Explained(Box::new(explained)))
+                }
                 None => {
                     let ended = self
                         .ended
@@ -256,10 +290,16 @@ impl Core {
                     mirror.learned(stream, address, &mut self.queue);
                 }
             }
-            Event::HomeAnswered { .. }
-            | Event::HomeFailed { .. }
-            | Event::HomeLost { .. }
-            | Event::HomeBack { .. } => {}
+            Event::HomeAnswered { home, lanes } => {
+                self.home_answered(home, &lanes, world, host, now);
+            }
+            Event::HomeFailed { home, reason } => {
+                self.home_failed(home, &reason, world, host, now);
+            }
+            Event::HomeLost { stream, unanswered } => {
+                self.home_turned(stream, Some(unanswered), world, host, now);
+            }
+            Event::HomeBack { stream } => self.home_turned(stream, None, world, host, now),
             Event::RegistryChanged => self.decide_anew(world, host, now),
             Event::RecordsChanged(names) => self.decide_named(&names, world, host, now),
             Event::Reconfigured { lost } => {
@@ -299,6 +339,10 @@ impl Core {
             .iter()
             .filter(|(_, call)| !call.mirrors.is_empty());
         statistics.mirrored_calls = mirrored.count() as u64;
+        let homes = self.calls.iter().flat_map(|(_, call)| &call.homes);
+        for place in homes.filter_map(Home::state) {
+            statistics.homes[place] += 1;
+        }
         statistics.calls = self.calls.len() as u64;
         statistics.ports = self.ports.usage();
         statistics

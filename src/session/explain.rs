@@ -7,15 +7,16 @@ use super::ids::StreamId;
 use super::media::PortSet;
 use super::operate;
 use super::party::Party;
+use super::ports::Ports;
 use super::recording::Switch;
 use super::reply::{Explanation, LegExplanation, MirrorExplanation, MirrorStream};
 use super::scope::{Attached, Mirror};
-use super::{flows, recording, timers};
+use super::{flows, home, recording, timers};
 use crate::migration::decision::Decision;
 use crate::wire::time::Timestamp;
 
 /// All that explains a call, as of now.
-pub(super) fn of(call: &Call, host: &dyn Host, now: Timestamp) -> Explanation {
+pub(super) fn of(call: &Call, ports: &Ports, host: &dyn Host, now: Timestamp) -> Explanation {
     let flows = flows::of(call, false);
     let legs = call.parties.iter().map(|party| leg(party, &flows, host));
     Explanation {
@@ -30,6 +31,7 @@ pub(super) fn of(call: &Call, host: &dyn Host, now: Timestamp) -> Explanation {
         context: call.context.clone(),
         legs: legs.collect(),
         mirrors: call.mirrors.iter().map(|m| mirror(call, m, host)).collect(),
+        homes: home::explain::of(call, ports, host),
         recordings: recording::of(call),
     }
 }

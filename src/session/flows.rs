@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use super::call::Call;
 use super::command::{Command, Flow, Route};
+use super::home;
 use super::ids::StreamId;
 use super::media::{Half, Media, PortSet};
 use super::party::Party;
@@ -32,6 +33,7 @@ pub(super) fn of(call: &Call, preroll: bool) -> Vec<(StreamId, Flow)> {
             flows.push((stream, wanted));
         }
     }
+    home::flow::add(call, &mut flows);
     flows.sort_unstable_by_key(|(stream, _)| *stream);
     flows
 }
@@ -77,7 +79,7 @@ pub(super) fn flow(
         blocked: false,
         clock_rate: declared.or_else(other).map_or(8000, |d| d.clock_rate),
         known: None,
-        route: Route::Direct,
+        route: home::flow::route(call, party.id, index, media, set, half),
         keep: None,
     }
 }
@@ -92,8 +94,10 @@ pub(super) fn kind(media: &Media, half: Half) -> StreamKind {
 }
 
 /// Queues a `Configure` for each stream whose wanted state is not what it was. A stream is
-/// configured before another is told to forward to it; of two new ones that forward to each other
-/// the first is configured without, and then again.
+/// configured before another is told to forward to it, or to go home through it; of two new ones
+/// that forward to each other the first is configured without, and then again. What goes home no
+/// more turns first, and what goes home now turns last: so whoever goes home always finds the
+/// stream that faces home ready.
 pub(super) fn queue_changes(
     before: &[(StreamId, Flow)],
     after: &[(StreamId, Flow)],
@@ -109,21 +113,42 @@ pub(super) fn queue_changes(
         let mut first = flow.clone();
         first.forward = first.forward.filter(ready);
         first.forward_rtcp = first.forward_rtcp.filter(ready);
+        if let Route::Via { .. } = first.route {
+            first.route = Route::Direct;
+        }
         queue.push_back(Command::Configure {
             stream: *stream,
             flow: first.clone(),
         });
         fresh.push((*stream, first));
     }
-    for (stream, flow) in after {
-        let told = find(before, *stream).or_else(|| find(&fresh, *stream));
-        if told != Some(flow) {
-            queue.push_back(Command::Configure {
-                stream: *stream,
-                flow: flow.clone(),
-            });
+    let told = |stream| find(before, stream).or_else(|| find(&fresh, stream));
+    let turn = |stream, flow: &Flow| match (told(stream).map(|told| told.route), flow.route) {
+        (Some(Route::Via { .. }), Route::Direct) => Turn::Straight,
+        (_, Route::Direct | Route::Home(_)) => Turn::None,
+        (_, Route::Via { .. }) => Turn::Home,
+    };
+    for now in [Turn::Straight, Turn::None, Turn::Home] {
+        for (stream, flow) in after {
+            if told(*stream) != Some(flow) && turn(*stream, flow) == now {
+                queue.push_back(Command::Configure {
+                    stream: *stream,
+                    flow: flow.clone(),
+                });
+            }
         }
     }
+}
+
+/// What a change means for the way of a stream's packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// They went home, and do not any more.
+    Straight,
+    /// They go home now.
+    Home,
+    /// Neither.
+    None,
 }
 
 /// The entry of a stream in a list that is sorted by stream.

@@ -15,6 +15,7 @@ mod exchange;
 mod explain;
 mod facing;
 mod flows;
+mod home;
 pub mod host;
 pub mod ids;
 mod media;

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::command::EndReason;
+use super::command::{EndReason, HomeRemote};
 use super::host::{Preroll, StreamCounters, Traffic};
-use super::ids::{CallId, MirrorId, StreamId};
+use super::ids::{CallId, HomeId, MirrorId, StreamId};
 use super::recording::Switch;
 use crate::migration::context::CallContext;
 use crate::migration::decision::{Decision, LegRole};
-use crate::wire::block::{MediaKind, StreamKind};
+use crate::wire::block::{Direction, MediaKind, StreamKind};
 use crate::wire::time::Timestamp;
 
 /// A good answer.
@@ -68,6 +68,9 @@ pub enum Error {
     /// What was asked needs a codec, ICE or SRTP.
     #[error("unsupported")]
     Unsupported(&'static str),
+    /// The media has come through this relay before, on its way through a primary system.
+    #[error("Media comes through this relay already: the redirect is a cycle")]
+    HomeCycle,
     /// The relay is too busy, or is stopping.
     #[error("Load limit exceeded")]
     Busy,
@@ -112,6 +115,8 @@ pub struct CallView {
     pub parties: Vec<PartyView>,
     /// Whether a logger has any leg's mirror.
     pub mirrored: bool,
+    /// Its ways through primary systems.
+    pub homes: Vec<HomeExplanation>,
 }
 
 /// Some of all calls. A call that lives while one page after the other is asked for is on exactly
@@ -278,6 +283,15 @@ pub struct Statistics {
     pub zeroway_total: u64,
     /// Sum of the durations of ended calls, in milliseconds.
     pub duration_total_ms: u64,
+    /// Home legs that exist now: those being asked for, those that media goes through, those of
+    /// them that are bypassed in part or in whole, those that failed and are tried again.
+    pub homes: [u64; 4],
+    /// Times that no anchor took a home leg, or the last one gave it up.
+    pub home_failures_total: u64,
+    /// Times that a stream was sent straight since home did not answer.
+    pub home_bypasses_total: u64,
+    /// Times that such a stream went through home again.
+    pub home_returns_total: u64,
     /// Port pairs in use and in all, by interface and address.
     pub ports: Vec<PortUse>,
 }
@@ -322,6 +336,8 @@ pub struct Explanation {
     pub legs: Vec<LegExplanation>,
     /// One entry a mirror.
     pub mirrors: Vec<MirrorExplanation>,
+    /// One entry a home leg.
+    pub homes: Vec<HomeExplanation>,
     /// Primaries whose mirror signalling has stopped or paused.
     pub recordings: Vec<Recording>,
 }
@@ -392,4 +408,102 @@ pub struct MirrorStream {
     pub packets: u64,
     /// Copies that could not be sent.
     pub dropped: u64,
+}
+
+/// The state of one home leg.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HomeExplanation {
+    /// The home leg.
+    pub home: HomeId,
+    /// The primary system that media goes through.
+    pub primary_system: String,
+    /// Its anchors, the preferred one first.
+    pub anchors: Vec<String>,
+    /// The one that has it, or is asked to take it.
+    pub anchor: Option<String>,
+    /// How it stands.
+    pub state: HomeState,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why it failed.
+    pub reason: Option<String>,
+    /// When it is tried again.
+    pub next_try: Option<Timestamp>,
+    /// What does not go through home, and where it goes instead.
+    pub note: String,
+    /// Times that a stream was bypassed.
+    pub bypasses: u64,
+    /// Times that a stream came back from that.
+    pub returns: u64,
+    /// Packets that had not come back when a stream was bypassed.
+    pub unanswered: u64,
+    /// Packets sent home to come back, on all lanes there ever were.
+    pub sent: u64,
+    /// Packets that came back and went on.
+    pub returned: u64,
+    /// Packets that did not come back.
+    pub lost: u64,
+    /// Datagrams that came from home and were dropped.
+    pub dropped: u64,
+    /// What goes through it now.
+    pub lanes: Vec<LaneExplanation>,
+}
+
+/// How a home leg stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HomeState {
+    /// No media is known yet that could go through it.
+    Idle,
+    /// An anchor is being asked.
+    Pending,
+    /// An anchor has answered; see the lanes.
+    Up,
+    /// No anchor takes it; it will be tried again.
+    Failed,
+}
+
+/// One direction of one media on its way through home.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LaneExplanation {
+    /// Its name in the offer to the anchor.
+    pub label: String,
+    /// Its media.
+    pub media: MediaKind,
+    /// As seen by the migrated user.
+    pub direction: Direction,
+    /// How it stands.
+    pub state: LaneState,
+    /// The streams that face home: of RTP or datagrams, of RTCP.
+    pub streams: Vec<StreamId>,
+    /// Our RTP socket towards home.
+    pub local: Option<SocketAddr>,
+    /// Where the anchor takes it.
+    pub remote: Option<HomeRemote>,
+    /// Packets sent home to come back.
+    pub sent: u64,
+    /// Packets that came back and went on.
+    pub returned: u64,
+    /// Packets that did not come back.
+    pub lost: u64,
+    /// Datagrams dropped that came from home, by reason; only reasons that occurred.
+    pub drops: Vec<(String, u64)>,
+}
+
+/// How a lane stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LaneState {
+    /// Its packets go through home.
+    Through,
+    /// The anchor has not answered yet.
+    Pending,
+    /// The anchor does not take it.
+    Refused,
+    /// Home does not answer on one of its sockets: packets go straight.
+    Bypassed,
+    /// There was no local port for it.
+    NoPort,
+    /// The home leg has failed.
+    Failed,
 }

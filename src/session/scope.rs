@@ -18,8 +18,8 @@ use super::party::Party;
 use super::ports::Ports;
 use super::recording::Switch;
 use super::reply::Copies;
-use super::{flows, names, recording, rewrite};
-use crate::migration::agreement::OnLoggerLoss;
+use super::{flows, home, names, recording, rewrite};
+use crate::migration::agreement::{Mode, OnLoggerLoss};
 use crate::migration::decision::{MirrorRule, Names, Outcome, decide_for};
 use crate::migration::identity::SystemName;
 use crate::wire::block::{
@@ -88,7 +88,9 @@ pub(super) fn wanted(
     ports: &Ports,
 ) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
-    for rule in call.parties.iter().filter_map(Party::rule) {
+    // What is redirected needs no logger: then it is not recorded while it does not go home.
+    let copied = |rule: &&MirrorRule| rule.mode == Mode::Duplicate || !rule.loggers.is_empty();
+    for rule in call.parties.iter().filter_map(Party::rule).filter(copied) {
         let switch = recording::switch(call, rule);
         if switch == Switch::Stopped {
             continue;
@@ -169,6 +171,9 @@ fn streams(
             let Some(flow) = flows::find(flows, stream) else {
                 continue;
             };
+            if home::flow::carries(call, primary, flow) {
+                continue;
+            }
             let direction = match (from_user, peer_asked && flow.forward.is_some()) {
                 (true, true) => Direction::Both,
                 (true, false) => Direction::FromUser,
@@ -185,7 +190,7 @@ fn streams(
     found
 }
 
-fn stream_info(
+pub(super) fn stream_info(
     call: &Call,
     (party, index, media, set): (&Party, usize, &Media, &PortSet),
     half: Half,
@@ -234,6 +239,18 @@ fn codecs(call: &Call, party: &Party, set: &PortSet, index: usize) -> Vec<Codec>
         fmtp: codec.fmtp.unwrap_or_default().to_owned(),
     };
     media.codecs().into_iter().map(codec).collect()
+}
+
+/// What a primary is told of a call, if a leg of it is at home there.
+pub(super) fn info_for(call: &Call, primary: &SystemName, settings: &Settings) -> Option<CallInfo> {
+    let mut rules = call.parties.iter().filter_map(|p| rule_for(p, primary));
+    Some(call_info(call, rules.next()?, settings))
+}
+
+/// Whether the agreement with a primary names loggers.
+pub(super) fn has_loggers(call: &Call, primary: &SystemName) -> bool {
+    let mut rules = call.parties.iter().filter_map(|p| rule_for(p, primary));
+    rules.next().is_some_and(|rule| !rule.loggers.is_empty())
 }
 
 fn call_info(call: &Call, rule: &MirrorRule, settings: &Settings) -> CallInfo {

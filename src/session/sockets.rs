@@ -173,7 +173,12 @@ impl Sockets<'_> {
 
     /// Binds a pair on the call's address of this interface and family. A call that has none yet
     /// takes the address with most free ports, or the next one if that fails.
-    fn bind(&mut self, draft: &mut Call, interface: u16, family: Family) -> Result<Opened, Error> {
+    pub(super) fn bind(
+        &mut self,
+        draft: &mut Call,
+        interface: u16,
+        family: Family,
+    ) -> Result<Opened, Error> {
         let candidates = self.ports.places(interface, family);
         let chosen = candidates.iter().find(|p| draft.places.contains(p));
         if let Some(&place) = chosen {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::call::Call;
 use super::command::EndReason;
 use super::core::Settings;
+use super::home::Home;
 use super::host::Host;
 use super::media::Declared;
 use crate::wire::time::Timestamp;
@@ -27,9 +28,11 @@ pub(super) enum Verdict {
 pub(super) fn due(call: &Call, settings: &Settings) -> Timestamp {
     let parties = call.parties.iter().filter_map(|party| party.delete_at);
     let retired = call.sets().filter_map(|(_, _, _, set)| set.retired);
+    let homes = call.homes.iter().filter_map(Home::next_try);
     let length = settings.final_timeout.map(|length| call.created + length);
     parties
         .chain(retired)
+        .chain(homes)
         .chain(length)
         .chain(call.delete_at)
         .chain(call.one_way_due)

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use super::call::Call;
 use super::command::{Flow, SourcePolicy};
-use super::flows;
 use super::host::{Host, StreamCounters};
 use super::ids::{StreamId, Tag};
 use super::media::{Half, Media, PortSet};
 use super::party::{Party, PartyId};
 use super::ports::Ports;
 use super::reply::{CallView, MediaView, PartyView, StreamView};
-use super::rewrite;
+use super::{flows, home, rewrite};
 use crate::wire::block::MediaKind;
 
 /// All of a call.
@@ -54,6 +53,7 @@ fn shown(call: &Call, legs: &[&Party], ports: &Ports, host: &dyn Host) -> CallVi
             .map(|(index, party)| party_view(party, index, &places, &figures, ports))
             .collect(),
         mirrored: call.mirrors.iter().any(|m| host.taken(m.id).is_some()),
+        homes: home::explain::of(call, ports, host),
     }
 }
 

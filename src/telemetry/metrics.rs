@@ -12,6 +12,9 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use self::write::{Labels, Writer};
 
+pub use self::primary::Primary;
+
+mod primary;
 mod write;
 
 /// Everything that one scrape shows.
@@ -31,10 +34,14 @@ pub struct Snapshot {
     pub requests: Vec<Requests>,
     /// One entry a logger.
     pub loggers: Vec<Logger>,
+    /// Ways through primary systems.
+    pub homes: Homes,
     /// The embedded logger, if there is one.
     pub archive: Option<Archive>,
     /// Migration records that have not ended.
     pub migrations: u64,
+    /// What primaries were told of migrations.
+    pub tellings: Vec<Tellings>,
     /// Whether no new calls are taken, so that the process can be ended.
     pub draining: bool,
 }
@@ -160,6 +167,19 @@ pub struct Logger {
     pub announcements: Vec<(&'static str, u64)>,
 }
 
+/// Ways of calls through primary systems.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Homes {
+    /// Home legs that exist now, by state.
+    pub open: Vec<(&'static str, u64)>,
+    /// Times that no anchor took one, or the last one gave it up.
+    pub failures: u64,
+    /// Times that a stream was sent straight since home did not answer.
+    pub bypasses: u64,
+    /// Times that such a stream went through home again.
+    pub returns: u64,
+}
+
 /// What the embedded logger counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Archive {
@@ -171,6 +191,17 @@ pub struct Archive {
     pub recordings: u64,
     /// Recordings that could not be made.
     pub recordings_failed: u64,
+}
+
+/// What one primary was told of migrations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tellings {
+    /// The primary system.
+    pub primary: String,
+    /// Records that wait to be told.
+    pub waiting: u64,
+    /// Tellings since the start, by what became of them.
+    pub results: Vec<(&'static str, u64)>,
 }
 
 impl Snapshot {
@@ -344,6 +375,28 @@ impl Snapshot {
         )
     }
 
+    fn homes(&self, w: &mut Writer<'_>) -> fmt::Result {
+        let homes = &self.homes;
+        let rows = homes.open.iter();
+        let rows = rows.map(|(state, count)| (Labels::one("state", *state), *count));
+        w.gauges("homes", "Home legs that exist now, by state", rows)?;
+        w.counter(
+            "home_failures",
+            "Times that no anchor took a home leg, or the last one gave it up",
+            homes.failures,
+        )?;
+        w.counter(
+            "home_bypasses",
+            "Times that a stream was sent straight since home did not answer",
+            homes.bypasses,
+        )?;
+        w.counter(
+            "home_returns",
+            "Times that such a stream went through home again",
+            homes.returns,
+        )
+    }
+
     fn archive(&self, w: &mut Writer<'_>) -> fmt::Result {
         let Some(archive) = &self.archive else {
             return Ok(());
@@ -369,6 +422,27 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    fn tellings(&self, w: &mut Writer<'_>) -> fmt::Result {
+        let label = |told: &Tellings| Labels::one("primary", told.primary.clone());
+        let rows = self.tellings.iter();
+        w.gauges(
+            "tellings_waiting",
+            "Migration records that their primary is still to be told of",
+            rows.map(|told| (label(told), told.waiting)),
+        )?;
+        let rows = self.tellings.iter().flat_map(|told| {
+            let rows = told.results.iter();
+            rows.map(move |(result, count)| (label(told).and("result", *result), *count))
+        });
+        w.counters(
+            "tellings",
+            "What primaries were told of migrations, by what became of it",
+            rows,
+        )
+    }
+}
+
 impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut writer = Writer::new(encoder);
@@ -378,7 +452,9 @@ impl Collector for Snapshot {
         self.ports(&mut writer)?;
         self.requests(&mut writer)?;
         self.loggers(&mut writer)?;
+        self.homes(&mut writer)?;
         self.archive(&mut writer)?;
+        self.tellings(&mut writer)?;
         writer.gauge(
             "migrations",
             "Migration records that have not ended",

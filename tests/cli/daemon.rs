@@ -101,18 +101,37 @@ impl Relay {
         Self::with_logger(&logger)
     }
 
-    /// Starts one that copies to this logger; waits until it answers.
-    pub(crate) fn with_logger(logger: &str) -> Self {
-        // A port that was free a moment ago may be taken by another program.
+    /// Starts one that copies to its own logger, with more in its agreement.
+    pub(crate) fn with_agreement(more: &str) -> Self {
+        let (first, last) = free_ports(20);
+        let logger = format!("embedded = true\n[archive]\nports = [{first}, {last}]\n");
         for _ in 0..5 {
-            if let Some(relay) = Self::try_start(logger) {
+            if let Some(relay) = Self::try_start(&logger, more) {
                 return relay;
             }
         }
         panic!("no relay could be started");
     }
 
-    fn try_start(logger: &str) -> Option<Self> {
+    /// Stops it and starts it again with the same data.
+    pub(crate) fn restart(&mut self) {
+        assert_eq!(self.daemon.terminate().code(), Some(0));
+        self.daemon = Daemon::start(self.dir.path(), &["run", "--config", "relay.toml"]);
+        let _ = self.ng(&json!({ "command": "ping" }));
+    }
+
+    /// Starts one that copies to this logger; waits until it answers.
+    pub(crate) fn with_logger(logger: &str) -> Self {
+        // A port that was free a moment ago may be taken by another program.
+        for _ in 0..5 {
+            if let Some(relay) = Self::try_start(logger, "") {
+                return relay;
+            }
+        }
+        panic!("no relay could be started");
+    }
+
+    fn try_start(logger: &str, agreement: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let (ng, http) = (free_port(), free_port());
         let (first, last) = free_ports(200);
@@ -133,6 +152,7 @@ udp = "127.0.0.1:{ng}"
 listen = "127.0.0.1:{http}"
 [[agreement]]
 primary = "primary.example"
+{agreement}
 [[logger]]
 name = "hq"
 transport = "rtp"
@@ -216,11 +236,25 @@ pub(crate) fn ng(
 
 /// One HTTP request to loopback; `None` where nobody listens.
 pub(crate) fn http(port: u16, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+    http_as("", port, method, path, body)
+}
+
+/// The same with a token.
+pub(crate) fn http_as(
+    token: &str,
+    port: u16,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     let wait = Some(Duration::from_secs(20));
     stream.set_read_timeout(wait).unwrap();
     let mut request = format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n");
     let length = body.len();
+    if !token.is_empty() {
+        write!(request, "authorization: Bearer {token}\r\n").unwrap();
+    }
     write!(
         request,
         "connection: close\r\ncontent-type: application/json\r\n\

@@ -7,11 +7,13 @@ use std::time::Duration;
 use homeward::migration::agreement::Agreement;
 use homeward::migration::identity::Service;
 use homeward::migration::registry::{NewRecord, Registry};
-use homeward::session::command::{Command, EndReason, Flow, Notice};
-use homeward::session::core::{Core, Event, Interface, LocalAddress, Settings, World};
+use homeward::session::command::{
+    Command, EndReason, Flow, HomeLimits, HomeOffer, HomeRemote, Notice, Route,
+};
+use homeward::session::core::{Anchor, Core, Event, Interface, LocalAddress, Settings, World};
 use homeward::session::host::{BindError, Host, Room, StreamCounters, Taken};
-use homeward::session::ids::{CallId, MirrorId, StreamId, WorkerIndex};
-use homeward::session::options::Learning;
+use homeward::session::ids::{CallId, HomeId, MirrorId, StreamId, WorkerIndex};
+use homeward::session::options::{Family, Learning};
 use homeward::session::reply::{CallView, Error, Explanation, Reply, Statistics};
 use homeward::session::request::{Delete, Exchange, Query, Request};
 use homeward::wire::block::{CallInfo, StreamInfo, StreamKind};
@@ -104,6 +106,13 @@ pub(crate) struct Taped {
     pub(crate) streams: BTreeMap<StreamId, StreamInfo>,
 }
 
+/// A home leg as the anchors know it.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) anchors: Vec<String>,
+    pub(crate) offer: HomeOffer,
+}
+
 /// A core with its world.
 #[derive(Debug)]
 pub(crate) struct Rig {
@@ -111,12 +120,28 @@ pub(crate) struct Rig {
     pub(crate) ground: Ground,
     pub(crate) flows: BTreeMap<StreamId, Flow>,
     pub(crate) mirrors: BTreeMap<MirrorId, Taped>,
+    /// Home legs that anchors were asked to take, until one says that they failed.
+    pub(crate) homes: BTreeMap<HomeId, Asked>,
     pub(crate) notices: Vec<Notice>,
     pub(crate) registry: Registry,
     pub(crate) agreements: Vec<Agreement>,
     pub(crate) now: Timestamp,
     /// Commands of the last step.
     pub(crate) log: Vec<Command>,
+}
+
+pub(crate) const LIMITS: HomeLimits = HomeLimits {
+    unreachable_after: Duration::from_secs(2),
+    return_after: Duration::from_secs(5),
+};
+
+fn anchor(name: &str, interface: &str) -> Anchor {
+    Anchor {
+        name: name.into(),
+        interface: Some(interface.into()),
+        family: Family::Ip4,
+        limits: LIMITS,
+    }
 }
 
 pub(crate) fn settings() -> Settings {
@@ -135,6 +160,7 @@ pub(crate) fn settings() -> Settings {
             interface("core", &["127.0.0.1", "::1"]),
             interface("partner", &["127.0.1.1", "127.0.1.2"]),
         ],
+        anchors: vec![anchor("gate", "core"), anchor("spare", "partner")],
         max_calls: 10_000,
         media_timeout: Duration::from_secs(60),
         silent_timeout: Duration::from_secs(3600),
@@ -157,6 +183,7 @@ impl Rig {
             ground: Ground::default(),
             flows: BTreeMap::new(),
             mirrors: BTreeMap::new(),
+            homes: BTreeMap::new(),
             notices: Vec::new(),
             registry: Registry::default(),
             agreements: Vec::new(),
@@ -224,6 +251,7 @@ impl Rig {
                     let to = self.flows.get(&to).expect("the target is configured first");
                     assert_eq!(to.worker, flow.worker);
                 }
+                self.check_home(stream, &flow);
                 self.flows.insert(stream, flow);
             }
             Command::Close { stream } => {
@@ -235,6 +263,10 @@ impl Rig {
                 self.ground.counters.remove(&stream);
                 let copied = |tape: &Taped| tape.streams.contains_key(&stream);
                 assert!(!self.mirrors.values().any(copied), "closed while copied");
+                assert!(
+                    !self.goes_home(stream),
+                    "closed while packets go through it"
+                );
             }
             Command::MirrorOpen {
                 mirror,
@@ -252,7 +284,24 @@ impl Rig {
                 };
                 assert!(self.mirrors.insert(mirror, tape).is_none());
             }
-            Command::HomeOpen { .. } | Command::HomeUpdate { .. } | Command::HomeClose { .. } => {}
+            Command::HomeOpen {
+                home,
+                anchors,
+                offer,
+            } => {
+                self.check_offer(&offer);
+                let former = self.homes.insert(home, Asked { anchors, offer });
+                assert!(former.is_none(), "opened twice");
+            }
+            Command::HomeUpdate { home, offer } => {
+                self.check_offer(&offer);
+                let asked = self.homes.get_mut(&home).expect("opened before");
+                assert_ne!(asked.offer, offer, "nothing has changed");
+                asked.offer = offer;
+            }
+            Command::HomeClose { home } => {
+                assert!(self.homes.remove(&home).is_some(), "closed twice");
+            }
             Command::MirrorUpdate { mirror, info } => {
                 self.mirrors.get_mut(&mirror).unwrap().info = info;
             }
@@ -292,6 +341,67 @@ impl Rig {
         }
     }
 
+    /// What faces home is ready before packets go there, and until they do not any more.
+    fn check_home(&self, stream: StreamId, flow: &Flow) {
+        if let Route::Via { home, home_rtcp } = flow.route {
+            for home in [Some(home), home_rtcp].into_iter().flatten() {
+                let facing = &self.flows[&home];
+                assert!(matches!(facing.route, Route::Home(_)), "{facing:?}");
+                assert!(facing.remote.is_some() && !facing.blocked, "not ready");
+                assert_eq!(facing.worker, flow.worker);
+            }
+        }
+        if let Route::Home(_) = flow.route {
+            assert_eq!(flow.learning, Learning::Off);
+            assert_eq!(flow.blocked, flow.remote.is_none());
+        }
+        if self.goes_home(stream) {
+            assert!(matches!(flow.route, Route::Home(_)) && !flow.blocked);
+        }
+    }
+
+    /// Whether packets of a party go out of this stream's socket to home.
+    fn goes_home(&self, stream: StreamId) -> bool {
+        self.flows.values().any(|flow| match flow.route {
+            Route::Via { home, home_rtcp } => home == stream || home_rtcp == Some(stream),
+            Route::Direct | Route::Home(_) => false,
+        })
+    }
+
+    fn check_offer(&self, offer: &HomeOffer) {
+        assert!(!offer.lanes.is_empty(), "nothing is offered");
+        assert_eq!(offer.path.last().unwrap(), "homeward-test");
+        let labels: BTreeSet<&String> = offer.lanes.iter().map(|lane| &lane.label).collect();
+        assert_eq!(labels.len(), offer.lanes.len(), "a label twice");
+        for lane in &offer.lanes {
+            for local in [Some(lane.rtp), lane.rtcp].into_iter().flatten() {
+                let stream = self.stream_at(local).expect("bound before it is offered");
+                assert!(self.flows.contains_key(&stream), "configured before");
+            }
+        }
+    }
+
+    /// The anchor takes these lanes of a home leg, each at a port that its label gives.
+    pub(crate) fn home_answers(&mut self, home: HomeId, taken: impl Fn(&str) -> bool) {
+        let offer = &self.homes[&home].offer;
+        let labels = offer.lanes.iter().map(|lane| (lane, lane.label.clone()));
+        let lanes = labels
+            .filter(|(_, label)| taken(label))
+            .map(|(lane, label)| {
+                let remote = anchor_at(&label, lane.rtcp.is_some());
+                (label, remote)
+            });
+        let lanes = lanes.collect();
+        self.event(Event::HomeAnswered { home, lanes });
+    }
+
+    /// No anchor takes a home leg, or the last one has ended it.
+    pub(crate) fn home_fails(&mut self, home: HomeId) {
+        self.homes.remove(&home).expect("open");
+        let reason = "busy".to_owned();
+        self.event(Event::HomeFailed { home, reason });
+    }
+
     /// What holds after every step.
     pub(crate) fn check(&self) {
         assert!(
@@ -326,6 +436,16 @@ impl Rig {
 
     pub(crate) fn core_statistics(&self) -> Statistics {
         self.core.statistics()
+    }
+
+    /// Where a packet goes on its way home that arrives on this socket: out of which socket, and
+    /// to where; `None` if it goes straight.
+    pub(crate) fn home_of(&self, local: SocketAddr) -> Option<(StreamId, SocketAddr)> {
+        let flow = &self.flows[&self.stream_at(local)?];
+        match flow.route {
+            Route::Via { home, .. } => Some((home, self.flows[&home].remote?)),
+            Route::Direct | Route::Home(_) => None,
+        }
     }
 
     /// Where a packet goes that arrives on this socket: out of which, and to where.
@@ -439,5 +559,16 @@ impl Rig {
 
     pub(crate) fn workers(&self) -> BTreeSet<WorkerIndex> {
         self.flows.values().map(|flow| flow.worker).collect()
+    }
+}
+
+/// Where the anchor of these tests takes a lane.
+pub(crate) fn anchor_at(label: &str, rtcp: bool) -> HomeRemote {
+    let number: u16 = label.parse().unwrap();
+    let at = |port: u16| SocketAddr::new("203.0.113.9".parse().unwrap(), port);
+    let port = 20_000 + number % 10_000 * 2;
+    HomeRemote {
+        rtp: at(port),
+        rtcp: rtcp.then(|| at(port + 1)),
     }
 }

@@ -13,4 +13,6 @@ mod media;
 mod messages;
 mod mirrors;
 mod ports;
+mod redirect;
+mod redirect_changes;
 mod simulation;

@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
+use homeward::migration::agreement::Mode;
 use homeward::migration::context::CallContext;
 use homeward::migration::decision::{MirrorRule, Outcome};
+use homeward::session::command::{Flow, Route};
 use homeward::session::core::Event;
 use homeward::session::ids::{CallId, StreamId};
 use homeward::session::options::Family;
-use homeward::session::reply::{CallView, Explanation, Reply};
+use homeward::session::reply::{CallView, Explanation, HomeState, LaneExplanation, Reply};
 use homeward::session::request::{Delete, Exchange, Request};
 use homeward::wire::block::{Direction, MediaKind, StreamKind};
 
@@ -35,6 +37,8 @@ struct Simulation {
     rig: Rig,
     dice: Dice,
     users: usize,
+    /// Streams facing home that workers bypass.
+    lost: BTreeSet<StreamId>,
 }
 
 impl Simulation {
@@ -54,6 +58,7 @@ impl Simulation {
             rig,
             dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             users: 0,
+            lost: BTreeSet::new(),
         }
     }
 
@@ -64,6 +69,7 @@ impl Simulation {
         }
         self.rig.event(Event::Shutdown);
         assert!(self.rig.ground.bound.is_empty() && self.rig.mirrors.is_empty());
+        assert!(self.rig.homes.is_empty());
         assert_eq!(self.rig.core.poll_timeout(), None);
         let ports = self.rig.core_statistics().ports;
         assert!(ports.iter().all(|port| port.used == 0));
@@ -85,7 +91,8 @@ impl Simulation {
                 let secs = [1, 5, 20, 40, 400][self.dice.index(5)];
                 self.rig.wait(Duration::from_secs(secs));
             }
-            80..88 => self.hear(),
+            80..84 => self.hear(),
+            84..88 => self.home(),
             88..92 => self.registry(),
             92..95 => {
                 let call_id = self.id();
@@ -188,7 +195,7 @@ impl Simulation {
 
     fn registry(&mut self) {
         let open: Vec<_> = self.rig.registry.list(&Default::default(), self.rig.now);
-        match self.dice.below(3) {
+        match self.dice.below(4) {
             0 if !open.is_empty() => {
                 let id = open[self.dice.index(open.len())].id;
                 if let Ok(change) = self.rig.registry.prepare_end(id, self.rig.now) {
@@ -201,6 +208,13 @@ impl Simulation {
                 let media = kinds.iter().copied().filter(kept).collect();
                 self.rig.agreements[0].media = media;
                 self.rig.agreements[1].loggers = vec![format!("l{}", self.dice.below(3))];
+            }
+            2 => {
+                let agreement = &mut self.rig.agreements[self.dice.index(2)];
+                let modes = [Mode::Duplicate, Mode::Redirect, Mode::Redirect];
+                agreement.mode = modes[self.dice.index(3)];
+                let anchors = [["gate", "spare"], ["spare", "moon"]][self.dice.index(2)];
+                agreement.anchors = anchors.map(str::to_owned).to_vec();
             }
             _ => {
                 let system = ["one.example", "two.example"][self.dice.index(2)];
@@ -216,6 +230,36 @@ impl Simulation {
             }
         }
         self.rig.event(Event::RegistryChanged);
+    }
+
+    /// Anchors and workers report what they like.
+    fn home(&mut self) {
+        let open: Vec<_> = self.rig.homes.keys().copied().collect();
+        let facing = |flow: &Flow| matches!(flow.route, Route::Home(_)) && !flow.blocked;
+        let flows = self.rig.flows.iter().filter(|(_, flow)| facing(flow));
+        let facing: Vec<StreamId> = flows.map(|(stream, _)| *stream).collect();
+        match self.dice.below(8) {
+            0 if !open.is_empty() => self.rig.home_fails(open[self.dice.index(open.len())]),
+            1..5 if !open.is_empty() => {
+                let home = open[self.dice.index(open.len())];
+                let refused = self.dice.below(8).to_string();
+                self.rig
+                    .home_answers(home, |label| !label.ends_with(&refused));
+            }
+            _ if !facing.is_empty() => {
+                let stream = facing[self.dice.index(facing.len())];
+                if self.lost.remove(&stream) {
+                    self.rig.event(Event::HomeBack { stream });
+                } else {
+                    self.lost.insert(stream);
+                    self.rig.event(Event::HomeLost {
+                        stream,
+                        unanswered: 5,
+                    });
+                }
+            }
+            _ => {}
+        }
     }
 
     fn context(&mut self) -> CallContext {
@@ -300,6 +344,17 @@ impl Simulation {
                 );
             }
         }
+        for home in &explanation.homes {
+            for stream in home.lanes.iter().flat_map(|lane| &lane.streams) {
+                assert!(streams.insert(*stream), "a stream in two calls");
+            }
+            let told = self.rig.homes.get(&home.home);
+            let asked = matches!(home.state, HomeState::Pending | HomeState::Up);
+            assert_eq!(told.is_some(), asked, "{home:?}");
+            let ready = |lane: &&LaneExplanation| lane.local.is_some();
+            let lanes = home.lanes.iter().filter(ready).count();
+            assert_eq!(told.map_or(0, |told| told.offer.lanes.len()), lanes);
+        }
         let mut told = BTreeMap::new();
         for tape in self
             .rig
@@ -342,7 +397,7 @@ impl Simulation {
                 let kind = kind(view, *leg, *media);
                 let to = self.rig.flows[stream].forward.map(|to| facing[&to].0);
                 let direction = match (asks(*leg, kind), to.is_some_and(|to| asks(to, kind))) {
-                    _ if *spare => continue,
+                    _ if *spare || self.carries(explanation, &primary, *stream) => continue,
                     (true, true) => Direction::Both,
                     (true, false) => Direction::FromUser,
                     (false, true) => Direction::ToUser,
@@ -353,6 +408,24 @@ impl Simulation {
             wanted.insert(primary.clone(), streams);
         }
         wanted
+    }
+}
+
+impl Simulation {
+    /// Whether all packets of a stream go through this primary, and come back.
+    fn carries(&self, explanation: &Explanation, primary: &str, stream: StreamId) -> bool {
+        let homes = explanation.homes.iter();
+        let mine = homes.filter(|home| home.primary_system == primary);
+        let facing: BTreeSet<StreamId> = mine
+            .flat_map(|home| home.lanes.iter().flat_map(|lane| lane.streams.clone()))
+            .collect();
+        match self.rig.flows[&stream].route {
+            Route::Via { home, home_rtcp } => [Some(home), home_rtcp]
+                .into_iter()
+                .flatten()
+                .all(|home| facing.contains(&home) && !self.lost.contains(&home)),
+            Route::Direct | Route::Home(_) => false,
+        }
     }
 }
 

@@ -12,4 +12,5 @@ mod late;
 mod limits;
 mod migration;
 mod mirrored;
+mod primary;
 mod rows;

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::migration::decision::{Decision, LegRole, Outcome};
+use super::homes::{homes, sentence};
+use crate::migration::agreement::Mode;
+use crate::migration::decision::{Decision, LegRole, MirrorRule, Outcome};
 use crate::migration::identity::McId;
 use crate::session::host::Preroll;
 use crate::session::recording::Switch;
@@ -22,13 +24,15 @@ pub(super) fn explanation(explanation: &Explanation) -> Value {
         "context": explanation.context,
         "legs": explanation.legs.iter().map(leg).collect::<Vec<Value>>(),
         "mirrors": explanation.mirrors.iter().map(mirror).collect::<Vec<Value>>(),
+        "homes": homes(&explanation.homes),
         "recordings": explanation.recordings,
     })
 }
 
 /// The whole call in one sentence.
 fn summary(explanation: &Explanation) -> String {
-    let mut homes: Vec<String> = explanation.mirrors.iter().map(home).collect();
+    let mut homes: Vec<String> = explanation.homes.iter().map(sentence).collect();
+    homes.extend(explanation.mirrors.iter().map(home));
     homes.extend(explanation.recordings.iter().filter_map(switched));
     if !homes.is_empty() {
         return homes.join("; ");
@@ -141,8 +145,7 @@ fn decision(decision: &Decision) -> String {
             }
         }
         Outcome::Mirror(rule) => format!(
-            "{name} is {} of {}, migrated to here as {} (migration {}, {}){}; the agreement sends \
-             its media to {}",
+            "{name} is {} of {}, migrated to here as {} (migration {}, {}){}; the agreement {}",
             rule.primary_id,
             rule.primary_system,
             rule.partner_id,
@@ -152,8 +155,24 @@ fn decision(decision: &Decision) -> String {
                 Some(why) => format!(", which failed ({why}), and is served all the same"),
                 None => String::new(),
             },
-            rule.loggers.join(", else ")
+            way(rule)
         ),
+    }
+}
+
+/// How media goes home.
+fn way(rule: &MirrorRule) -> String {
+    let loggers = rule.loggers.join(", else ");
+    match rule.mode {
+        Mode::Duplicate => format!("sends its media to {loggers}"),
+        Mode::Redirect => {
+            let anchors = rule.anchors.join(", else ");
+            let rest = match loggers.as_str() {
+                "" => "is not recorded".to_owned(),
+                _ => format!("is copied to {loggers}"),
+            };
+            format!("leads its media through {anchors}; what goes straight {rest}")
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod calls;
 mod drain;
 mod explain;
 mod fields;
+mod homes;
 mod migrations;
 pub mod moment;
 mod problem;

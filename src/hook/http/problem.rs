@@ -166,6 +166,7 @@ impl From<Error> for Problem {
             | Error::IncompleteSdp
             | Error::BadDialogue
             | Error::Rewrite(_)
+            | Error::HomeCycle
             | Error::Unsupported(_) => Self::bad_request(detail),
         }
     }

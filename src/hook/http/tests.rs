@@ -325,7 +325,9 @@ async fn calls_are_shown_and_explained() {
         .body;
     assert_eq!(
         explained["summary"],
-        "mirrored to primary.example (logger hq): 11 packets copied, 1 copies could not be sent"
+        "through primary.example (anchor gate): 500 packets sent there, 390 came back, 100 did \
+         not; 1 of 2 lanes; mirrored to primary.example (logger hq): 11 packets copied, 1 copies \
+         could not be sent"
     );
     assert_eq!(
         explained["legs"][0]["why"],
@@ -338,6 +340,13 @@ async fn calls_are_shown_and_explained() {
         Reason::NotMigrated.text()
     );
     assert_eq!(explained["legs"][1]["why"], why);
+    let home = &explained["homes"][0];
+    assert_eq!(
+        (&home["state"], &home["bypasses"]),
+        (&json!("up"), &json!(1))
+    );
+    assert_eq!(home["packets"]["dropped"], 2);
+    assert_eq!(shown["homes"], json!([]));
     assert_eq!(
         explained["legs"][1]["decision"]["outcome"]["reason"],
         "not-migrated"

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::homes::homes;
 use crate::session::host::{DROP_REASONS, StreamCounters, Sum};
 use crate::session::reply::{CallPage, CallSummary, CallView, MediaView, PartyView, StreamView};
 
@@ -41,6 +42,7 @@ pub(super) fn call(call: &CallView) -> Value {
         "last_signal": call.last_signal.to_string(),
         "metadata": call.metadata,
         "mirrored": call.mirrored,
+        "homes": homes(&call.homes),
         "parties": call.parties.iter().map(party).collect::<Vec<Value>>(),
     })
 }

@@ -151,6 +151,7 @@ fn core_error(refused: &Error, surroundings: &Surroundings<'_>) -> Dict<'static>
         | Error::BadDialogue
         | Error::Rewrite(_)
         | Error::OutOfPorts
+        | Error::HomeCycle
         | Error::MigrationFailed(_)
         | Error::Unsupported(_) => false,
     };
@@ -173,6 +174,7 @@ fn core_error(refused: &Error, surroundings: &Surroundings<'_>) -> Dict<'static>
         | Error::BadDialogue
         | Error::OutOfPorts
         | Error::SessionLimit
+        | Error::HomeCycle
         | Error::Busy => None,
     };
     error(&text, detail)

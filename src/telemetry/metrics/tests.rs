@@ -46,16 +46,31 @@ fn every_metric_has_its_meaning_and_unit() {
             free_pairs: 50,
             announcements: vec![("taken", 7)],
         }],
+        homes: Homes {
+            open: vec![("bypassed", 2)],
+            failures: 1,
+            bypasses: 4,
+            returns: 3,
+        },
         archive: Some(Archive {
             packets: vec![("stored", 48)],
             ..Archive::default()
         }),
         migrations: 6,
+        tellings: vec![Tellings {
+            primary: "p.example".into(),
+            waiting: 2,
+            results: vec![("accepted", 3)],
+        }],
         draining: true,
     };
     let text = snapshot.render().unwrap();
     for line in [
         "homeward_calls 3",
+        "homeward_homes{state=\"bypassed\"} 2",
+        "homeward_home_failures_total 1",
+        "homeward_home_bypasses_total 4",
+        "homeward_home_returns_total 3",
         "homeward_calls_started_total 9",
         "homeward_calls_ended_total{reason=\"media-timeout\"} 1",
         "homeward_calls_duration_seconds_total 1.5",

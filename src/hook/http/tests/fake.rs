@@ -11,11 +11,11 @@ use crate::migration::decision::{LegRole, decide};
 use crate::migration::record::{Record, RecordId};
 use crate::migration::registry::{NewRecord, RecordFilter, RecordUpdate, Registry};
 use crate::session::host::{Preroll, StreamCounters};
-use crate::session::ids::{CallId, MirrorId, StreamId};
+use crate::session::ids::{CallId, HomeId, MirrorId, StreamId};
 use crate::session::reply::{
-    CallPage, CallState, CallSummary, CallView, Error, Explanation, LegExplanation, MediaView,
-    MirrorExplanation, MirrorStream, MirrorSummary, PartyView, Recording, RecordingState, Reply,
-    StreamView,
+    CallPage, CallState, CallSummary, CallView, Error, Explanation, HomeExplanation, HomeState,
+    LegExplanation, MediaView, MirrorExplanation, MirrorStream, MirrorSummary, PartyView,
+    Recording, RecordingState, Reply, StreamView,
 };
 use crate::session::request::Request as CoreRequest;
 use crate::wire::block::{MediaKind, StreamKind};
@@ -175,6 +175,7 @@ fn call_view() -> CallView {
             closed: crate::session::host::Traffic::default(),
         }],
         mirrored: true,
+        homes: Vec::new(),
     }
 }
 
@@ -258,8 +259,31 @@ fn explained() -> Explanation {
             }],
             detached: crate::session::reply::Copies::default(),
         }],
+        homes: vec![home()],
         recordings: Vec::new(),
         context,
+    }
+}
+
+fn home() -> HomeExplanation {
+    HomeExplanation {
+        home: HomeId(7),
+        primary_system: "primary.example".into(),
+        anchors: vec!["gate".into()],
+        anchor: Some("gate".into()),
+        state: HomeState::Up,
+        since: now(),
+        reason: None,
+        next_try: None,
+        note: "1 of 2 lanes".into(),
+        bypasses: 1,
+        returns: 0,
+        unanswered: 100,
+        sent: 500,
+        returned: 390,
+        lost: 100,
+        dropped: 2,
+        lanes: Vec::new(),
     }
 }
 

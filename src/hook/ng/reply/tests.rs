@@ -152,6 +152,7 @@ fn call(parties: usize, medias: u32) -> CallView {
         metadata: None,
         parties: (0..parties).map(party).collect(),
         mirrored: false,
+        homes: Vec::new(),
     }
 }
 
