@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::process::wait_for;
 use crate::speech::{FRAME, Speech};
@@ -79,8 +79,6 @@ pub(crate) struct Heard {
     pub(crate) from: SocketAddr,
     /// What it held.
     pub(crate) bytes: Vec<u8>,
-    /// When it was read from the socket.
-    pub(crate) at: Instant,
 }
 
 /// Takes down all that reaches a party's media port.
@@ -109,7 +107,6 @@ impl Ear {
                     Ok((length, from)) => all.lock().unwrap().push(Heard {
                         from,
                         bytes: buffer[..length].to_vec(),
-                        at: Instant::now(),
                     }),
                     Err(_) if stopped.load(Ordering::Relaxed) => return,
                     Err(_) => {}

@@ -69,9 +69,9 @@ pub(crate) struct Site {
     plan: Plan,
     ports: Ports,
     // Declared, and so stopped, before the folder goes away.
-    daemon: RefCell<Process>,
+    daemon: RefCell<Option<Process>>,
     elsewhere: RefCell<Option<Process>>,
-    _proxy: Process,
+    proxy: Process,
     dir: TempDir,
 }
 
@@ -83,35 +83,29 @@ impl Site {
         if let Some(text) = elsewhere_config(plan.setup, ports) {
             write(dir.path().join(ELSEWHERE), text).unwrap();
         }
-        write(
-            dir.path().join(RELAY),
-            homeward_config(plan.setup, ports),
-        )
-        .unwrap();
+        write(dir.path().join(RELAY), homeward_config(plan.setup, ports)).unwrap();
         write(dir.path().join("kamailio.cfg"), proxy_config(plan, ports)).unwrap();
         let mut daemon = match plan.daemon {
             Daemon::Homeward => homeward(&["run", "--config", RELAY]),
             Daemon::Rtpengine => rtpengine(ports),
         };
-        let mut proxy = Process::start("proxy", dir.path(), &mut kamailio());
-        let site = Self {
+        let mut site = Self {
             plan,
             ports,
-            daemon: Process::start("daemon", dir.path(), &mut daemon).into(),
+            daemon: Some(Process::start("daemon", dir.path(), &mut daemon)).into(),
             elsewhere: None.into(),
-            _proxy: {
-                wait_for("the proxy", Duration::from_secs(15), || {
-                    assert!(proxy.runs(), "the proxy has ended:\n{}", proxy.log());
-                    answers(ports.proxy(), &options(ports.proxy()), "SIP/2.0 200").then_some(())
-                });
-                proxy
-            },
+            proxy: Process::start("proxy", dir.path(), &mut kamailio()),
             dir,
         };
         if plan.setup != Setup::Duplicate {
             site.start_elsewhere();
         }
         site.wait_for_daemon();
+        let proxy = &mut site.proxy;
+        wait_for("the proxy", Duration::from_secs(15), || {
+            assert!(proxy.runs(), "the proxy has ended:\n{}", proxy.log());
+            answers(ports.proxy(), &options(ports.proxy()), "SIP/2.0 200").then_some(())
+        });
         site
     }
 
@@ -151,7 +145,7 @@ impl Site {
     /// Restarts the relay. Gives when its end began, and when the next one answered.
     pub(crate) fn restart(&self, how: Restart) -> (Instant, Instant) {
         let begun = Instant::now();
-        let mut daemon = self.daemon.borrow_mut();
+        let mut daemon = self.daemon.take().unwrap();
         let mut run = vec!["run", "--config", RELAY];
         match how {
             Restart::Orderly => {
@@ -166,17 +160,20 @@ impl Site {
             let status = daemon.wait(Duration::from_secs(10));
             assert!(status.success(), "the relay: {status}\n{}", daemon.log());
         }
-        *daemon = next;
-        drop(daemon);
+        self.daemon.replace(Some(next));
         self.wait_for_daemon();
         (begun, Instant::now())
     }
 
-    /// Stops the daemon, which is to end in good order.
-    pub(crate) fn close(self) {
-        let mut daemon = self.daemon.borrow_mut();
-        let status = daemon.stop(Duration::from_secs(10));
-        assert!(status.success(), "the daemon: {status}\n{}", daemon.log());
+    /// Stops the daemon and the logger elsewhere, which are to end in good order. Gives all
+    /// recordings that there are then.
+    pub(crate) fn close(self) -> Vec<PathBuf> {
+        let ends = self.elsewhere.take().into_iter();
+        for mut process in [self.daemon.take()].into_iter().flatten().chain(ends) {
+            let status = process.stop(Duration::from_secs(10));
+            assert!(status.success(), "{status}\n{}", process.log());
+        }
+        [self.recordings(), self.recordings_elsewhere()].concat()
     }
 
     /// The ports of the site.
@@ -186,9 +183,14 @@ impl Site {
 
     /// What the programs have printed, for messages of failures.
     pub(crate) fn log(&self) -> String {
-        let elsewhere = self.elsewhere.borrow();
-        let elsewhere = elsewhere.as_ref().map_or(String::new(), Process::log);
-        format!("{}\nelsewhere:\n{elsewhere}", self.daemon.borrow().log())
+        let log = |of: &RefCell<Option<Process>>| {
+            of.borrow().as_ref().map_or(String::new(), Process::log)
+        };
+        format!(
+            "{}\nelsewhere:\n{}",
+            log(&self.daemon),
+            log(&self.elsewhere)
+        )
     }
 
     /// Places the one call of the site: the agents play their parts, `during` looks on. Gives what
@@ -218,12 +220,12 @@ impl Site {
             .collect();
         let mut running = Vec::new();
         // Who is called has to listen first.
-        for (number, parts) in agents.iter().zip(said).flat_map(|(both, parts)| {
-            let callee_first = [(both[1], parts[1]), (both[0], parts[0])];
-            callee_first
-        }) {
-            let process = number.start(self.dir.path(), self.ports.proxy(), parts, talk);
-            running.push((number.name(), process));
+        for side in [1, 0] {
+            for (both, parts) in agents.iter().zip(said) {
+                let (agent, parts) = (both[side], parts[side]);
+                let process = agent.start(self.dir.path(), self.ports.proxy(), parts, talk);
+                running.push((agent.name(), process));
+            }
         }
         during(&ears);
         let limit = talk * 3 + Duration::from_secs(20);
@@ -231,7 +233,10 @@ impl Site {
             let status = agent.wait(limit);
             let trace = read_to_string(self.dir.path().join(format!("{name}.messages")));
             let (trace, log) = (trace.unwrap_or_default(), self.log());
-            assert!(status.success(), "{name}: {status}\n{trace}\ndaemon:\n{log}");
+            assert!(
+                status.success(),
+                "{name}: {status}\n{trace}\ndaemon:\n{log}"
+            );
         }
         ears.into_iter().map(|both| both.map(Ear::close)).collect()
     }
@@ -248,6 +253,7 @@ impl Site {
 
     fn wait_for_daemon(&self) {
         let mut daemon = self.daemon.borrow_mut();
+        let daemon = daemon.as_mut().unwrap();
         wait_for("the daemon", Duration::from_secs(15), || {
             assert!(daemon.runs(), "the daemon has ended:\n{}", daemon.log());
             answers(self.ports.ng(), "0_0 d7:command4:pinge", "pong").then_some(())

@@ -1,0 +1,103 @@
+//! A relay that is restarted in the middle of a conversation, without any new signalling.
+
+use std::time::Duration;
+
+use crate::agents::Dialog;
+use crate::judge::{content, missing, recordings};
+use crate::recording::Stream;
+use crate::site::{Daemon, Plan, Restart, Setup, Site};
+use crate::talk::{SSRC, said};
+use crate::{can_run, migrate};
+
+const PLAN: Plan = Plan {
+    daemon: Daemon::Homeward,
+    setup: Setup::Duplicate,
+    dialogs: &[Dialog::of("alice", "bob")],
+    bridged: false,
+};
+
+/// Packets that are heard, at least, before the restart.
+const ENOUGH: usize = 125;
+
+#[test]
+fn a_call_outlives_an_orderly_restart() {
+    let name = "a_call_outlives_an_orderly_restart";
+    if can_run(name, PLAN) {
+        outlives(Restart::Orderly);
+    }
+}
+
+#[test]
+fn a_call_outlives_the_sudden_end_of_the_relay() {
+    let name = "a_call_outlives_the_sudden_end_of_the_relay";
+    if can_run(name, PLAN) {
+        outlives(Restart::Killed);
+    }
+}
+
+#[test]
+fn a_call_loses_no_packet_when_another_process_takes_over() {
+    let name = "a_call_loses_no_packet_when_another_process_takes_over";
+    if can_run(name, PLAN) {
+        outlives(Restart::TakenOver);
+    }
+}
+
+fn outlives(how: Restart) {
+    let site = Site::start(PLAN);
+    migrate(&site, "alice", "primary.example");
+    let said = said(8);
+    let mut outage = Duration::ZERO;
+    let heard = site.call(&[&said[0].packets], &[&said[1].packets], |ears| {
+        ears.iter().for_each(|ear| ear.wait_for(ENOUGH));
+        let (begun, back) = site.restart(how);
+        outage = back - begun;
+    });
+    // Nobody listens to the recordings of a relay that still writes them.
+    let recorded = recordings(2, || site.recordings());
+    for (number, said) in said.iter().enumerate() {
+        let who = ["the callee", "the caller"][number];
+        let missing = missing(who, &heard[1 - number], said);
+        let lost = Duration::from_millis(20) * u32::try_from(missing.len()).unwrap();
+        eprintln!("{how:?}: {who} misses {missing:?}, {lost:?} of {outage:?}");
+        match how {
+            Restart::TakenOver => assert!(missing.is_empty(), "{who} misses {missing:?}"),
+            Restart::Orderly | Restart::Killed => {
+                assert!(lost <= outage + SLACK, "{lost:?} lost in {outage:?}");
+                assert!(missing.start >= ENOUGH && missing.end < said.packets.len());
+            }
+        }
+        let unsaved = missing_in(&recorded, SSRC[number], &said.packets);
+        eprintln!("unrecorded {unsaved:?}");
+        let allowed = missing.start.saturating_sub(unsaved_by(how))..missing.end;
+        assert!(
+            unsaved.iter().all(|number| allowed.contains(number)),
+            "{how:?}: heard, but not recorded: {unsaved:?} beside {missing:?}"
+        );
+    }
+    site.close();
+}
+
+/// Numbers of the packets that none of the recordings has.
+fn missing_in(recordings: &[Vec<Stream>], ssrc: u32, said: &[Vec<u8>]) -> Vec<usize> {
+    let streams = recordings.iter().flatten();
+    let contents: Vec<_> = streams
+        .filter(|stream| stream.ssrc == ssrc)
+        .flat_map(|stream| &stream.contents)
+        .collect();
+    let is_there = |packet: &Vec<u8>| contents.contains(&&content(packet));
+    let missing = said.iter().enumerate().filter(|(_, said)| !is_there(said));
+    missing.map(|(number, _)| number).collect()
+}
+
+/// Packets that a relay may have had in memory only when it ended: none if it ended in peace, and
+/// otherwise what came within the age at which the logger writes, and its writing.
+const fn unsaved_by(how: Restart) -> usize {
+    match how {
+        Restart::Orderly | Restart::TakenOver => 0,
+        Restart::Killed => 25,
+    }
+}
+
+/// How far an agent under load may stray from its pace.
+const SLACK: Duration = Duration::from_millis(300);
