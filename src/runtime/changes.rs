@@ -431,10 +431,7 @@ mod tests {
         assert_eq!(force.http.listen, old.http.listen);
         // What waits for a start is told again and again.
         let (_, again) = of_relay(&force, &new);
-        assert_eq!(
-            (again.applied.len(), again.restart),
-            (0, changes.restart.clone())
-        );
+        assert_eq!((again.applied.len(), again.restart), (0, changes.restart));
         assert_eq!(of_relay(&force, &old).1.restart, Vec::<String>::new());
     }
 

@@ -182,6 +182,10 @@ transport = "rtp"
         Some(relay)
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
     pub(crate) fn ng_address(&self) -> SocketAddr {
         self.ng
     }

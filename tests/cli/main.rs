@@ -11,6 +11,7 @@ mod daemon;
 mod demo;
 mod logger;
 mod media;
+mod operate;
 mod primary;
 mod refused;
 mod run;
