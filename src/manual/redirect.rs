@@ -55,6 +55,10 @@
 //! dropped (`late-home`), as is what comes twice (`home-duplicate`) or is not what was sent there
 //! (`home-altered`).
 //!
+//! While something is bypassed, the anchor is asked every 10 s whether it still has the home leg: by
+//! a re-INVITE with the same description. One that was started anew says that it knows nothing of it
+//! (481), and is asked for a new home leg; one that says nothing for 10 s has given it up.
+//!
 //! ## Static anchors
 //!
 //! A static anchor sends each datagram back to where it came from, out of the port it came to. Each

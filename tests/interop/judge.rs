@@ -117,6 +117,18 @@ pub(crate) fn content(packet: &[u8]) -> (u16, Vec<u8>) {
     (sequence, payload(packet).to_vec())
 }
 
+/// Numbers of the packets that none of the recordings has.
+pub(crate) fn unrecorded(recordings: &[Vec<Stream>], ssrc: u32, said: &[Vec<u8>]) -> Vec<usize> {
+    let streams = recordings.iter().flatten();
+    let contents: Vec<_> = streams
+        .filter(|stream| stream.ssrc == ssrc)
+        .flat_map(|stream| &stream.contents)
+        .collect();
+    let is_there = |packet: &Vec<u8>| contents.contains(&&content(packet));
+    let missing = said.iter().enumerate().filter(|(_, said)| !is_there(said));
+    missing.map(|(number, _)| number).collect()
+}
+
 /// Whoever listens to this PCMU hears this speech.
 pub(crate) fn assert_sounds_like(speech: &Speech, coded: &[u8]) {
     let likeness = compare(speech, coded);

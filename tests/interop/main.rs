@@ -21,7 +21,7 @@ mod party;
 mod ports;
 mod process;
 mod recording;
-// mod redirect;
+mod redirect;
 mod restart;
 mod setup;
 mod site;

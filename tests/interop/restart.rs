@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::agents::Dialog;
-use crate::judge::{content, missing, recordings};
-use crate::recording::Stream;
+use crate::judge::{missing, recordings, unrecorded};
 use crate::site::{Daemon, Plan, Restart, Setup, Site};
 use crate::talk::{SSRC, said};
 use crate::{can_run, migrate};
@@ -67,7 +66,7 @@ fn outlives(how: Restart) {
                 assert!(missing.start >= ENOUGH && missing.end < said.packets.len());
             }
         }
-        let unsaved = missing_in(&recorded, SSRC[number], &said.packets);
+        let unsaved = unrecorded(&recorded, SSRC[number], &said.packets);
         eprintln!("unrecorded {unsaved:?}");
         let allowed = missing.start.saturating_sub(unsaved_by(how))..missing.end;
         assert!(
@@ -76,18 +75,6 @@ fn outlives(how: Restart) {
         );
     }
     site.close();
-}
-
-/// Numbers of the packets that none of the recordings has.
-fn missing_in(recordings: &[Vec<Stream>], ssrc: u32, said: &[Vec<u8>]) -> Vec<usize> {
-    let streams = recordings.iter().flatten();
-    let contents: Vec<_> = streams
-        .filter(|stream| stream.ssrc == ssrc)
-        .flat_map(|stream| &stream.contents)
-        .collect();
-    let is_there = |packet: &Vec<u8>| contents.contains(&&content(packet));
-    let missing = said.iter().enumerate().filter(|(_, said)| !is_there(said));
-    missing.map(|(number, _)| number).collect()
 }
 
 /// Packets that a relay may have had in memory only when it ended: none if it ended in peace, and
