@@ -83,6 +83,8 @@ pub struct Relay {
     pub learning: Learning,
     /// Whether packets from elsewhere are dropped, unless signalling says otherwise.
     pub strict_source: bool,
+    /// Whether calls are written down, so that a restarted relay goes on with them.
+    pub journal: bool,
     /// How long packets of a call are kept while it is undecided where they belong; zero: not.
     pub preroll: Duration,
     /// At most so many octets of one call are kept.
@@ -293,6 +295,7 @@ impl Default for Relay {
             port_linger: Duration::from_secs(30),
             learning: Learning::Heuristic,
             strict_source: true,
+            journal: true,
             preroll: Duration::from_secs(10),
             preroll_call_bytes: 1 << 20,
             preroll_bytes: 64 << 20,

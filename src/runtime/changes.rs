@@ -135,6 +135,7 @@ fn relay(force: &mut Relay, new: &Relay, sorter: &mut Sorter) {
         port_linger,
         learning,
         strict_source,
+        journal,
         preroll,
         preroll_call_bytes,
         preroll_bytes,
@@ -173,6 +174,7 @@ fn relay(force: &mut Relay, new: &Relay, sorter: &mut Sorter) {
         &mut force.strict_source,
         strict_source,
     );
+    sorter.later("relay.journal", &force.journal, journal);
     // Workers have taken the room for it.
     sorter.later("relay.preroll", &force.preroll, preroll);
     sorter.later(

@@ -18,7 +18,7 @@ use crate::plane::latency::Latencies;
 use crate::session::host::DROP_REASONS;
 use crate::session::reply::{PortUse, Statistics};
 use crate::telemetry::metrics::{
-    Archive, Calls, Homes, Latency, Media, Ports, Requests, Snapshot, Worker,
+    Archive, Calls, Homes, Journal, Latency, Media, Ports, Requests, Snapshot, Worker,
 };
 
 /// Routes for operators: those that need the token, and those that are open.
@@ -102,6 +102,13 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         loggers: engine.loggers(),
         homes: homes(&statistics),
         archive: engine.archive().map(archive),
+        journal: engine.journal().map(|(restored, health)| Journal {
+            behind: health.behind,
+            errors: health.errors,
+            written: health.written,
+            restored: restored.calls,
+            lost: restored.lost,
+        }),
         migrations: engine.registry().open_count() as u64,
         draining: engine.drained().since.is_some(),
     }

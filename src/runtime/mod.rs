@@ -13,6 +13,7 @@ pub mod door;
 pub mod engine;
 mod home_sip;
 mod homes;
+pub mod journal;
 mod limited;
 pub mod logger;
 mod loggers;

@@ -26,6 +26,7 @@ use crate::hook::http;
 use crate::logger::fault::Faults;
 use crate::logger::service::Recording;
 use crate::plane::latency::Latencies;
+use crate::store::journal::{Journal, Loaded as JournalLoaded};
 use crate::store::registry::Store;
 use crate::sys::clock::Clock;
 
@@ -162,6 +163,16 @@ impl Relay {
         self.mailbox.with_blocking(job).ok()
     }
 
+    /// Stops, and keeps all calls for the next start, if there is a journal; otherwise as
+    /// [`Self::stop`].
+    ///
+    /// # Errors
+    /// What went wrong while it ran or stopped.
+    pub fn suspend(self) -> Result<()> {
+        self.with_engine(Engine::suspend);
+        self.stop()
+    }
+
     /// Waits until it has ended by itself: drained, as it was asked to, or because of a failure
     /// that [`Self::stop`] tells.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
@@ -191,15 +202,19 @@ pub fn run_until_signal(config: &Config, origin: Origin) -> Result<()> {
     let waiting = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    waiting.block_on(async {
+    let signalled = waiting.block_on(async {
         tokio::select! {
-            told = super::signals::terminate() => {
-                info!("stopping: ending calls and closing recordings");
-                told
-            }
-            () = relay.ended() => Ok(()),
+            told = super::signals::terminate() => told.map(|()| true),
+            () = relay.ended() => Ok(false),
         }
     })?;
+    if signalled && config.relay.journal {
+        info!("stopping: calls are kept for the next start");
+        return relay.suspend();
+    }
+    if signalled {
+        info!("stopping: ending calls and closing recordings");
+    }
     relay.stop()
 }
 
@@ -216,16 +231,20 @@ fn control_thread(
     runtime.block_on(async {
         let clock = Clock::start();
         setup::preconditions(config)?;
+        // Before anything else: it tells whether another process has the data directory.
+        let journal = setup::journal(config, clock)?;
         let logger = setup::logger(config, clock, faults)?;
         let (store, loaded) = setup::store(config, clock)?;
         let announcers = Announcers::new(clock);
         let (mailbox, messages) = control::mailbox();
         let homes = setup::homes(config, &mailbox);
-        let maker = setup::maker(config, logger.as_ref(), &announcers);
+        let instance = setup::instance(journal.as_ref());
+        let maker = setup::maker(config, instance, logger.as_ref(), &announcers);
         let engine = setup::engine(config, clock, loaded, homes, &maker)?;
         let recordings = logger.as_ref().map(|logger| logger.recordings());
         let parts = Parts {
             engine,
+            journal,
             mailbox,
             messages,
             maker,
@@ -245,6 +264,7 @@ fn control_thread(
 /// All that is open before anything is promised.
 struct Parts {
     engine: Engine,
+    journal: Option<(Journal, JournalLoaded)>,
     mailbox: Mailbox,
     messages: mpsc::Receiver<Message>,
     maker: Maker,
@@ -262,7 +282,8 @@ async fn serve(
     tell: &sync_mpsc::Sender<Up>,
 ) -> Result<()> {
     let Parts {
-        engine,
+        mut engine,
+        journal,
         mailbox,
         messages,
         maker,
@@ -275,6 +296,10 @@ async fn serve(
     let hangups = origin.on_hangup.then(Hangups::listen).transpose()?;
     let servers = Servers::bind(config, door.clone(), clock).await?;
     let (ng, addresses) = (servers.ng(), servers.http());
+    // Requests wait in their sockets until the calls that they are about are there.
+    if let Some((journal, loaded)) = journal {
+        engine.restore(journal, loaded);
+    }
     for address in &addresses {
         info!(%address, "listening for HTTP");
     }

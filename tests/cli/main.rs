@@ -14,6 +14,7 @@ mod media;
 mod operate;
 mod primary;
 mod refused;
+mod restart;
 mod run;
 mod tools;
 mod usage;

@@ -56,6 +56,10 @@ fn every_metric_has_its_meaning_and_unit() {
             packets: vec![("stored", 48)],
             ..Archive::default()
         }),
+        journal: Some(Journal {
+            behind: 4,
+            ..Journal::default()
+        }),
         migrations: 6,
         tellings: vec![Tellings {
             primary: "p.example".into(),
@@ -86,6 +90,7 @@ fn every_metric_has_its_meaning_and_unit() {
         "homeward_logger_free_pairs{logger=\"hq\"} 50",
         "homeward_announcements_total{logger=\"hq\",result=\"taken\"} 7",
         "homeward_archive_packets_total{outcome=\"stored\"} 48",
+        "homeward_journal_behind 4",
         "homeward_migrations 6",
         "homeward_draining 1",
     ] {
