@@ -453,6 +453,7 @@ impl Engine {
                     offer,
                 } => self.homes.open(home, anchors, offer),
                 Command::HomeUpdate { home, offer } => self.homes.update(home, offer),
+                Command::HomeProbe { home } => self.homes.probe(home),
                 Command::HomeClose { home } => self.homes.close(home),
                 Command::Notice(notice) => self.notice(&notice),
             }

@@ -194,6 +194,21 @@ impl Homes {
         }
     }
 
+    /// Asks the anchor of a home leg whether it still has it. A static one has nothing to forget.
+    pub(super) fn probe(&mut self, id: HomeId) {
+        let Some(home) = self.open.get(&id) else {
+            return;
+        };
+        if let Way::Sip(jobs) = &self.anchors[home.anchor].way {
+            let job = HomeJob::Update {
+                of: home.attempt,
+                offer: Box::new(home.offer.clone()),
+            };
+            // A full queue says nothing about the anchor: it is asked again later.
+            drop(jobs.try_send(job));
+        }
+    }
+
     /// Ends a home leg, if it is open.
     pub(super) fn close(&mut self, id: HomeId) {
         if let Some(home) = self.open.remove(&id) {

@@ -268,9 +268,10 @@ pub(in super::super) fn open(
                     offer,
                 });
             }
-            Some(told) if *told != offer || probes => {
+            Some(told) if *told != offer => {
                 queue.push_back(Command::HomeUpdate { home: id, offer });
             }
+            Some(_) if probes => queue.push_back(Command::HomeProbe { home: id }),
             Some(_) => {}
         }
     }
