@@ -417,7 +417,7 @@ pub(super) fn usable(address: &IpAddr) -> bool {
     !address.is_unspecified() && !address.is_multicast()
 }
 
-fn no_repetition(table: &Table<'_, '_>, key: &str, list: &[SocketAddr]) {
+pub(super) fn no_repetition(table: &Table<'_, '_>, key: &str, list: &[SocketAddr]) {
     for (place, address) in list.iter().enumerate() {
         if list.iter().take(place).any(|former| former == address) {
             table.mistake(key, format!("{address} stands twice"));

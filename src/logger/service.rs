@@ -187,6 +187,7 @@ impl Handle {
             call,
             id,
             info: Box::new(info),
+            back: None,
         };
         self.shared.command(registry, assign);
         Ok(address(port))
@@ -329,7 +330,7 @@ impl Shared {
         std::mem::take(&mut registry.commands)
     }
 
-    fn command(&self, mut registry: MutexGuard<'_, Registry>, command: Command) {
+    pub(super) fn command(&self, mut registry: MutexGuard<'_, Registry>, command: Command) {
         registry.commands.push(command);
         self.pending.store(true, Ordering::Release);
         drop(registry);

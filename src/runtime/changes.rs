@@ -38,6 +38,7 @@ pub(super) fn of_relay(old: &Config, new: &Config) -> (Config, Changes) {
         partners: _,
         users: _,
         archive: new_archive,
+        media_anchor: new_media_anchor,
         log: new_log,
     } = new;
     relay(&mut force.relay, new_relay, &mut sorter);
@@ -49,6 +50,7 @@ pub(super) fn of_relay(old: &Config, new: &Config) -> (Config, Changes) {
     force.agreements = agreements(&force, new_agreements, &mut sorter);
     sorter.later("agreement.tell", &doors(&force.tells), &doors(new_tells));
     archive(&mut force.archive, new_archive, false, &mut sorter);
+    sorter.later("media_anchor", &force.media_anchor, new_media_anchor);
     log(&mut force.log, new_log, &mut sorter);
     (force, sorter.changes)
 }
@@ -69,6 +71,7 @@ pub(super) fn of_logger(old: &Config, new: &Config) -> (Config, Changes) {
         partners: new_partners,
         users: new_users,
         archive: new_archive,
+        media_anchor: new_media_anchor,
         log: new_log,
     } = new;
     http(&mut force.http, new_http, &mut sorter);
@@ -77,6 +80,7 @@ pub(super) fn of_logger(old: &Config, new: &Config) -> (Config, Changes) {
     sorter.later("partner", &force.partners, new_partners);
     sorter.later("users", &force.users, new_users);
     archive(&mut force.archive, new_archive, true, &mut sorter);
+    sorter.later("media_anchor", &force.media_anchor, new_media_anchor);
     log(&mut force.log, new_log, &mut sorter);
     (force, sorter.changes)
 }

@@ -9,9 +9,11 @@ use tokio::sync::watch;
 use super::control::Mailbox;
 use super::engine::Engine;
 use super::primary::Primaries;
+use super::{home_sip, media_anchor};
 use crate::admin::{self, Readiness, Source};
 use crate::hook::ng::command::Command;
 use crate::hook::ng::counters::Counters;
+use crate::logger::service::Handle;
 use crate::logger::stats::Stats;
 use crate::plane::WorkerHandle;
 use crate::plane::latency::Latencies;
@@ -25,12 +27,14 @@ use crate::telemetry::metrics::{
 pub(super) fn routes(
     mailbox: &Mailbox,
     ng: Arc<Counters>,
+    redirected: Redirected,
     primaries: Primaries,
     stopping: watch::Receiver<bool>,
 ) -> (Router, Router) {
     let figures = RelayFigures {
         mailbox: mailbox.clone(),
         ng,
+        redirected,
         primaries,
     };
     let mailbox = mailbox.clone();
@@ -54,12 +58,25 @@ struct RelayFigures {
     mailbox: Mailbox,
     ng: Arc<Counters>,
     primaries: Primaries,
+    redirected: Redirected,
+}
+
+/// Where the figures of redirected calls are.
+#[derive(Clone, Debug)]
+pub(super) struct Redirected {
+    /// The SIP clients of anchors.
+    pub(super) clients: home_sip::Figures,
+    /// The anchor in this process, and the logger that it records at.
+    pub(super) anchor: Option<(media_anchor::Figures, Handle)>,
 }
 
 impl Source for RelayFigures {
     async fn snapshot(&self) -> Option<Snapshot> {
         let mut snapshot = self.mailbox.with(of_engine).await.ok()?;
         snapshot.requests = requests(&self.ng);
+        snapshot.home_anchors = self.redirected.clients.rows();
+        let anchor = self.redirected.anchor.as_ref();
+        snapshot.media_anchor = anchor.map(|(figures, logger)| figures.row(logger.stats()));
         snapshot.tellings = self.primaries.figures();
         Some(snapshot)
     }
@@ -102,6 +119,8 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         loggers: engine.loggers(),
         homes: homes(&statistics),
         archive: engine.archive().map(archive),
+        home_anchors: Vec::new(),
+        media_anchor: None,
         journal: engine.journal().map(|(restored, health)| Journal {
             behind: health.behind,
             errors: health.errors,

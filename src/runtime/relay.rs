@@ -14,8 +14,10 @@ use super::announcer::Announcers;
 use super::control::{self, Mailbox, Message};
 use super::door::Door;
 use super::engine::{Engine, Figures};
+use super::home_sip::Clients;
 use super::loggers::Maker;
-use super::metrics;
+use super::media_anchor::Bound;
+use super::metrics::{self, Redirected};
 use super::primary::Primaries;
 use super::reload::{self, Origin, Reloader};
 use super::servers::{Servers, until};
@@ -24,7 +26,7 @@ use super::signals::Hangups;
 use crate::config::Config;
 use crate::hook::http;
 use crate::logger::fault::Faults;
-use crate::logger::service::Recording;
+use crate::logger::service::{Recording, Service};
 use crate::plane::latency::Latencies;
 use crate::store::journal::{Journal, Loaded as JournalLoaded};
 use crate::store::registry::Store;
@@ -237,7 +239,16 @@ fn control_thread(
         let (store, loaded) = setup::store(config, clock)?;
         let announcers = Announcers::new(clock);
         let (mailbox, messages) = control::mailbox();
-        let homes = setup::homes(config, &mailbox);
+        let mut clients = Clients::new(clock);
+        let homes = setup::homes(config, &mailbox, &mut clients);
+        let anchor = media_anchor(config, logger.as_ref(), clock)?;
+        let redirected = Redirected {
+            clients: clients.figures(),
+            anchor: anchor
+                .as_ref()
+                .zip(logger.as_ref())
+                .map(|(anchor, logger)| (anchor.figures(), logger.handle())),
+        };
         let instance = setup::instance(journal.as_ref());
         let maker = setup::maker(config, instance, logger.as_ref(), &announcers);
         let engine = setup::engine(config, clock, loaded, homes, &maker)?;
@@ -251,14 +262,36 @@ fn control_thread(
             store,
             recordings,
             origin,
+            redirected,
         };
+        let (end, ending) = watch::channel(false);
+        let anchor = anchor.map(|anchor| tokio::spawn(anchor.run(ending)));
         let outcome = serve(config, clock, parts, stopping, tell).await;
+        // Home legs have ended with the calls; the anchor in this process hears of it.
+        clients.finish().await;
+        end.send_replace(true);
+        if let Some(anchor) = anchor {
+            // If it has ended badly the panic hook has told.
+            let _ = anchor.await;
+        }
         announcers.finish().await;
         if let Some(logger) = logger {
             logger.stop();
         }
         outcome
     })
+}
+
+/// The media anchor, if one is configured: it needs the embedded logger.
+fn media_anchor(config: &Config, logger: Option<&Service>, clock: Clock) -> Result<Option<Bound>> {
+    match (logger, &config.media_anchor) {
+        (Some(logger), _) => Bound::bind(config, logger.handle(), clock),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(anyhow!(
+            "media_anchor: there is no embedded logger that could record; name one, or let \
+             `homeward logger` be the anchor"
+        )),
+    }
 }
 
 /// All that is open before anything is promised.
@@ -271,6 +304,7 @@ struct Parts {
     store: Store,
     recordings: Option<Receiver<Recording>>,
     origin: Origin,
+    redirected: Redirected,
 }
 
 /// Everything is open: serve until told to stop, or until drained.
@@ -290,6 +324,7 @@ async fn serve(
         store,
         recordings,
         origin,
+        redirected,
     } = parts;
     let primaries = Primaries::new(config, clock)?;
     let door = Door::new(mailbox.clone(), Arc::new(store), primaries.clone());
@@ -319,6 +354,7 @@ async fn serve(
     let (protected, open) = metrics::routes(
         &mailbox,
         servers.ng_counters(),
+        redirected,
         primaries.clone(),
         quitting.clone(),
     );

@@ -184,14 +184,22 @@ pub(super) fn engine(
 }
 
 /// The media anchors. Clients of those that are asked tell the control loop what came of it.
-pub(super) fn homes(config: &Config, mailbox: &Mailbox) -> Homes {
+pub(super) fn homes(config: &Config, mailbox: &Mailbox, clients: &mut home_sip::Clients) -> Homes {
     let mut anchors = Vec::new();
     for anchor in &config.anchors {
         let way = match &anchor.transport {
             AnchorTransport::Static { address, ports } => {
                 Way::Static(Static::new(*address, *ports))
             }
-            AnchorTransport::Sip { .. } => Way::Sip(home_sip::start(mailbox)),
+            AnchorTransport::Sip { address, local } => {
+                let target = home_sip::Target {
+                    name: anchor.name.clone(),
+                    address: *address,
+                    local: *local,
+                    system: config.relay.system.to_string(),
+                };
+                Way::Sip(clients.start(target, mailbox))
+            }
         };
         anchors.push(Anchor {
             name: anchor.name.clone(),

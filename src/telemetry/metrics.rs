@@ -12,10 +12,13 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use self::write::{Labels, Writer};
 
+mod home;
 pub use self::primary::Primary;
 
 mod primary;
 mod write;
+
+pub use self::home::{HomeAnchor, MediaAnchor};
 
 /// Everything that one scrape shows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,6 +41,10 @@ pub struct Snapshot {
     pub homes: Homes,
     /// The embedded logger, if there is one.
     pub archive: Option<Archive>,
+    /// One entry a media anchor that is asked by SIP.
+    pub home_anchors: Vec<HomeAnchor>,
+    /// The media anchor in this process, if there is one.
+    pub media_anchor: Option<MediaAnchor>,
     /// The call journal, if there is one.
     pub journal: Option<Journal>,
     /// Migration records that have not ended.
@@ -502,6 +509,8 @@ impl Collector for Snapshot {
         self.loggers(&mut writer)?;
         self.homes(&mut writer)?;
         self.archive(&mut writer)?;
+        self.homes_by_sip(&mut writer)?;
+        self.media_anchor(&mut writer)?;
         self.journal(&mut writer)?;
         self.tellings(&mut writer)?;
         writer.gauge(

@@ -11,6 +11,7 @@
 mod skip;
 
 mod agents;
+mod anchor;
 mod calls;
 mod group;
 mod http;

@@ -56,6 +56,20 @@ fn every_metric_has_its_meaning_and_unit() {
             packets: vec![("stored", 48)],
             ..Archive::default()
         }),
+        home_anchors: vec![HomeAnchor {
+            name: "hq".into(),
+            legs: 2,
+            answered: 3,
+            failures: vec![("refused", 1)],
+            datagrams: vec![("stranger", 4)],
+        }],
+        media_anchor: Some(MediaAnchor {
+            calls: 1,
+            taken: 2,
+            failures: vec![("loop", 3)],
+            packets: vec![("returned", 4)],
+            datagrams: vec![("stranger", 5)],
+        }),
         journal: Some(Journal {
             behind: 4,
             ..Journal::default()
