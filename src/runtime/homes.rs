@@ -450,6 +450,26 @@ mod tests {
     }
 
     #[test]
+    fn only_an_anchor_that_can_be_asked_is_asked_whether_it_still_has_a_home_leg() {
+        let (mut homes, mut inbox) = homes();
+        homes.open(HOME, names(&["asked"]), offer(1));
+        homes.open(HomeId(2), names(&["fixed"]), offer(1));
+        assert_eq!(lanes(&mut homes), 1);
+        assert!(matches!(inbox.try_recv(), Ok(HomeJob::Open { .. })));
+        for home in [HOME, HomeId(2), HomeId(3)] {
+            homes.probe(home);
+        }
+        let Ok(HomeJob::Update { of, offer: told }) = inbox.try_recv() else {
+            panic!("not asked");
+        };
+        assert_eq!((of.home, *told), (HOME, offer(1)));
+        assert!(inbox.try_recv().is_err());
+        // A queue that is full is no failure of the anchor.
+        (0..3).for_each(|_| homes.probe(HOME));
+        assert_eq!((homes.poll(), homes.anchor_of(HOME)), (None, Some("asked")));
+    }
+
+    #[test]
     fn the_next_anchor_is_tried_when_one_fails_and_late_news_mean_nothing() {
         let (mut homes, mut inbox) = homes();
         homes.open(HOME, names(&["asked", "fixed"]), offer(1));

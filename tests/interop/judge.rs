@@ -68,14 +68,17 @@ pub(crate) fn one_recording(site: &Site) -> Vec<Stream> {
     recording::read(&file)
 }
 
-/// The recordings that `find` finds once there are so many, each as its streams.
+/// The recordings that `find` finds once there are so many, each as its streams, in order of time.
 pub(crate) fn recordings(count: usize, find: impl Fn() -> Vec<PathBuf>) -> Vec<Vec<Stream>> {
     let files = wait_for("the recordings", Duration::from_secs(15), || {
         let found = find();
         assert!(found.len() <= count, "more than {count}: {found:?}");
         (found.len() == count).then_some(found)
     });
-    files.iter().map(|file| recording::read(file)).collect()
+    let mut all: Vec<Vec<Stream>> = files.iter().map(|file| recording::read(file)).collect();
+    let end = |streams: &Vec<Stream>| streams.first().map_or(0.0, |stream| stream.last);
+    all.sort_by(|one, other| end(one).total_cmp(&end(other)));
+    all
 }
 
 /// One recording holds every packet that the two have said, and can be listened to.
