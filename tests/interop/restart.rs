@@ -34,6 +34,14 @@ fn a_call_outlives_the_sudden_end_of_the_relay() {
     }
 }
 
+#[test]
+fn a_call_loses_no_packet_when_another_process_takes_over() {
+    let name = "a_call_loses_no_packet_when_another_process_takes_over";
+    if can_run(name, PLAN) {
+        outlives(Restart::TakenOver);
+    }
+}
+
 fn outlives(how: Restart) {
     let site = Site::start(PLAN);
     migrate(&site, "alice", "primary.example");

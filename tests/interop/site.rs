@@ -78,7 +78,11 @@ pub(crate) struct Site {
 impl Site {
     /// Starts all programs, and returns when they answer.
     pub(crate) fn start(plan: Plan) -> Self {
-        let dir = TempDir::new().unwrap();
+        // In memory if possible: a logger that is killed loses what waits for its disk, and how
+        // long others keep that busy is no part of a test.
+        let dir = TempDir::new_in("/dev/shm")
+            .or_else(|_| TempDir::new())
+            .unwrap();
         let ports = Ports::find();
         if let Some(text) = elsewhere_config(plan.setup, ports) {
             write(dir.path().join(ELSEWHERE), text).unwrap();
