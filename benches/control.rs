@@ -22,10 +22,12 @@ use homeward::session::ids::{CallId, MirrorId, StreamId, Tag};
 use homeward::session::options::{Learning, Options};
 use homeward::session::reply::Reply;
 use homeward::session::request::{Delete, Exchange, Request};
+use homeward::store::journal::{Batch, Encode, Journal};
+use homeward::sys::clock::Clock;
 use homeward::wire::bencode::{Dict, Value};
 use homeward::wire::time::Timestamp;
 
-criterion_group!(benches, core, protocol);
+criterion_group!(benches, core, protocol, journal);
 criterion_main!(benches);
 
 /// Calls that are there already: the cost of one must not depend on their number.
@@ -43,6 +45,63 @@ fn core(criterion: &mut Criterion) {
         }
     }
     group.finish();
+}
+
+/// Offer, answer and delete of calls that live for a while, with and without a journal: `plain`
+/// pays for nothing, `control` for what the control thread does (collecting changes, as often as
+/// the relay does), `all` for encoding too. SQLite is not in it; `store` is what a row costs there.
+fn journal(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("journal, offer + answer + delete");
+    group.throughput(Throughput::Elements(1));
+    for kept in [Kept::Not, Kept::Collected, Kept::Encoded] {
+        let mut relay = Relay::with(0);
+        if kept != Kept::Not {
+            relay.core.keep_journal();
+        }
+        let mut number = 0_u64;
+        group.bench_function(format!("{kept:?}"), |b| {
+            b.iter(|| relay.journalled(&mut number, kept));
+        });
+    }
+    group.bench_function("store, a row", |b| {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(dir.path(), "bench", 0).unwrap();
+        b.iter_custom(|rows| store(&journal, rows));
+    });
+    group.finish();
+}
+
+/// What is done for the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Not,
+    Collected,
+    Encoded,
+}
+
+/// A record of the usual size.
+struct Row;
+
+impl Encode for Row {
+    fn encode(&self) -> [Vec<u8>; 2] {
+        [vec![b'x'; 3_000], vec![b'x'; 60]]
+    }
+}
+
+/// Writes rows in batches as they come at a thousand calls a second, and takes them away.
+fn store(journal: &Journal, rows: u64) -> Duration {
+    let begun = Clock::monotonic();
+    for first in (0..rows).step_by(50) {
+        let numbers = first..(first + 50).min(rows);
+        for keep in [true, false] {
+            let row = |n| (n, keep.then(|| Box::new(Row) as Box<dyn Encode>));
+            let calls = numbers.clone().map(row).collect();
+            let numbers = vec![("call", first)];
+            assert!(journal.write(Batch { calls, numbers }).is_ok());
+            assert!(journal.flush(Duration::from_secs(60)));
+        }
+    }
+    Clock::monotonic().saturating_sub(begun)
 }
 
 fn protocol(criterion: &mut Criterion) {
@@ -128,6 +187,32 @@ impl Relay {
             delay: Some(0),
             fatal: true,
         }))
+    }
+
+    /// A call begins, and the one before the last fifty ends: at a thousand calls a second they
+    /// live for a round of the journal.
+    fn journalled(&mut self, number: &mut u64, kept: Kept) {
+        self.exchanges(&format!("journalled-{number}"), &migrated());
+        if let Some(old) = number.checked_sub(50) {
+            self.handle(Request::Delete(Delete {
+                call_id: CallId::from(format!("journalled-{old}").as_str()),
+                from_tag: None,
+                to_tag: None,
+                via_branch: None,
+                delay: Some(0),
+                fatal: true,
+            }));
+        }
+        *number += 1;
+        if kept == Kept::Not || !number.is_multiple_of(50) {
+            return;
+        }
+        while let Some(entry) = self.core.poll_journal(&self.host) {
+            match (kept, &entry.call) {
+                (Kept::Encoded, Some(call)) => drop(black_box(call.encode())),
+                (Kept::Encoded | Kept::Collected | Kept::Not, _) => drop(black_box(entry)),
+            }
+        }
     }
 
     fn datagram(&mut self, datagram: &[u8]) -> Vec<u8> {

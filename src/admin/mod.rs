@@ -1,7 +1,7 @@
 //! What operators and their machines look at: `/healthz`, `/readyz`, `/metrics`.
 //!
 //! - `GET /healthz`: 200 while the process answers at all.
-//! - `GET /readyz`: 200 when the relay takes calls, else 503 with the reason as text.
+//! - `GET /readyz`: 200 when the relay takes calls, else a problem document, 503, with the reason.
 //! - `GET /metrics`: OpenMetrics text, or 503 if the numbers cannot be had.
 //!
 //! The routes go onto the server of `hook::http`: health is open, metrics are behind its token.
@@ -53,7 +53,16 @@ fn readyz(readiness: Readiness) -> Response {
     match readiness {
         Readiness::Ready => "ready\n".into_response(),
         Readiness::NotReady(reason) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response()
+            // As every refusal of these sockets looks (RFC 9457).
+            let problem = serde_json::json!({
+                "type": "urn:homeward:problem:not-ready",
+                "title": "Not ready",
+                "status": 503,
+                "detail": reason,
+            });
+            let kind = [(CONTENT_TYPE, "application/problem+json")];
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            (status, kind, problem.to_string()).into_response()
         }
     }
 }
@@ -101,7 +110,8 @@ mod tests {
         let router = health(async || Readiness::NotReady("draining".into()));
         assert_eq!(get_text(router.clone(), "/healthz").await.0, 200);
         let (status, text) = get_text(router, "/readyz").await;
-        assert_eq!((status, text.as_str()), (503, "draining\n"));
+        assert_eq!(status, 503);
+        assert!(text.contains(r#""detail":"draining""#), "{text}");
         assert_eq!(
             get_text(health(async || Readiness::Ready), "/readyz")
                 .await

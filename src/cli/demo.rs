@@ -83,6 +83,8 @@ fn config(args: &DemoArgs) -> Result<Config> {
     let loopback = std::net::Ipv4Addr::LOCALHOST;
     config.relay.system = "partner.example".parse()?;
     config.relay.data_dir.clone_from(&args.data);
+    // Its calls end with it.
+    config.relay.journal = false;
     config.archive.dir = args.data.join("archive");
     config.archive.ports = logger_ports(args.calls);
     config.archive.close_grace = Duration::from_millis(300);

@@ -51,6 +51,8 @@ struct Leg {
     lost: i64,
     last_packet: Value,
     drops: Map<String, Value>,
+    #[serde(default)]
+    preroll: Map<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -253,6 +255,13 @@ fn one_leg(page: &mut String, call: &Explanation, leg: &Leg) {
         false => drops.join(", "),
     };
     entry(page, "dropped", &drops);
+    if !leg.preroll.is_empty() {
+        let parts = leg.preroll.iter();
+        let parts: Vec<String> = parts
+            .map(|(what, number)| format!("{number} {what}"))
+            .collect();
+        entry(page, "pre-roll", &parts.join(", "));
+    }
 }
 
 fn entry(page: &mut String, key: &str, text: &str) {

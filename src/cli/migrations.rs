@@ -105,7 +105,7 @@ struct Record {
     since: String,
     until: Option<String>,
     #[serde(default)]
-    standing: Option<Value>,
+    result: String,
 }
 
 pub(super) fn run(args: &MigrationsArgs) -> Result<Status> {
@@ -192,11 +192,7 @@ fn query(filter: &ListArgs) -> String {
 }
 
 fn row(table: &mut Table, record: &Record) {
-    let failed = record.standing.as_ref().is_some_and(|standing| {
-        let state = standing.get("state").or(Some(standing));
-        state.and_then(Value::as_str) == Some("failed")
-    });
-    let until = match (&record.until, failed) {
+    let until = match (&record.until, record.result == "failed") {
         (_, true) => "failed",
         (Some(until), false) => until,
         (None, false) => "-",

@@ -145,10 +145,21 @@ fn sip_transport(table: &Table<'_, '_>) -> Option<AnchorTransport> {
         true => Ok(address),
         false => Err(format!("{text:?} is not an address that can be sent to")),
     });
-    let address = address.map_err(|error| table.mistake("address", error));
-    Some(AnchorTransport::Sip {
-        address: address.ok()?,
-    })
+    let address = address
+        .map_err(|error| table.mistake("address", error))
+        .ok()?;
+    let local = table.string("sip_local").and_then(|text| {
+        let local = socket(text).map_err(|error| table.mistake("sip_local", error));
+        local.ok()
+    });
+    if let Some(local) = local
+        && (!usable(&local.ip()) || local.is_ipv4() != address.is_ipv4())
+    {
+        let text =
+            format!("{local} cannot send to {address}: an address of this machine is needed");
+        table.mistake("sip_local", text);
+    }
+    Some(AnchorTransport::Sip { address, local })
 }
 
 /// The interface that faces the anchor, if it is known.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use toml::de::DeTable;
 
 use super::anchors::{self, anchors};
+use super::media_anchor::media_anchor;
 use super::sections::{self, LoggerRead};
 use super::walk::{Table, Walk};
 use super::{Archive, Config, Interface, Logger, Mistake, Ng, Relay, Tell, Transport, primary};
@@ -58,6 +59,9 @@ fn read(root: Table<'_, '_>) -> Config {
     let archive_table = root.table("archive");
     let archive = sections::archive(&archive_table, &relay.data_dir);
     archive_ports(&archive_table, &archive, &interfaces, &loggers, &root);
+    let media_anchor_table = root.table("media_anchor");
+    let media_anchor = media_anchor(&media_anchor_table, &archive, &interfaces);
+    media_anchor_table.finish();
     let log_table = root.table("log");
     let log = sections::log(&log_table);
     for table in [relay_table, ng_table, http_table, archive_table, log_table] {
@@ -76,6 +80,7 @@ fn read(root: Table<'_, '_>) -> Config {
         partners,
         users,
         archive,
+        media_anchor,
         log,
     }
 }

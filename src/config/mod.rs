@@ -6,6 +6,7 @@
 
 mod anchors;
 mod check;
+mod media_anchor;
 mod mistake;
 mod primary;
 mod sections;
@@ -50,6 +51,8 @@ pub struct Config {
     pub users: Option<Users>,
     /// The logger of `homeward logger`, and the embedded one.
     pub archive: Archive,
+    /// The reference media anchor beside the logger; `None`: there is none.
+    pub media_anchor: Option<MediaAnchor>,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -83,6 +86,8 @@ pub struct Relay {
     pub learning: Learning,
     /// Whether packets from elsewhere are dropped, unless signalling says otherwise.
     pub strict_source: bool,
+    /// Whether calls are written down, so that a restarted relay goes on with them.
+    pub journal: bool,
     /// How long packets of a call are kept while it is undecided where they belong; zero: not.
     pub preroll: Duration,
     /// At most so many octets of one call are kept.
@@ -210,6 +215,8 @@ pub enum AnchorTransport {
     Sip {
         /// Where SIP requests go.
         address: SocketAddr,
+        /// Where ours come from; `None`: from where the system chooses.
+        local: Option<SocketAddr>,
     },
 }
 
@@ -218,7 +225,7 @@ impl Anchor {
     pub const fn address(&self) -> IpAddr {
         match &self.transport {
             AnchorTransport::Static { address, .. } => *address,
-            AnchorTransport::Sip { address } => address.ip(),
+            AnchorTransport::Sip { address, .. } => address.ip(),
         }
     }
 }
@@ -244,6 +251,23 @@ pub struct Archive {
     pub segment_bytes: u64,
 }
 
+/// Section `[media_anchor]`: takes the media of redirected calls, records it, and sends it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaAnchor {
+    /// UDP sockets that SIP is taken on, at least one.
+    pub sip: Vec<SocketAddr>,
+    /// Addresses that media is taken on, at most one of each family.
+    pub bind: Vec<IpAddr>,
+    /// First and last UDP port for media, both included.
+    pub ports: (u16, u16),
+    /// Relays that may call.
+    pub relays: Vec<Network>,
+    /// Calls at once.
+    pub max_calls: usize,
+    /// A call without any packet for so long is ended.
+    pub media_timeout: Duration,
+}
+
 /// Section `[log]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -267,6 +291,7 @@ impl Default for Config {
             loggers: vec![Logger::default()],
             anchors: Vec::new(),
             agreements: Vec::new(),
+            media_anchor: None,
             tells: Vec::new(),
             partners: Vec::new(),
             users: None,
@@ -293,6 +318,7 @@ impl Default for Relay {
             port_linger: Duration::from_secs(30),
             learning: Learning::Heuristic,
             strict_source: true,
+            journal: true,
             preroll: Duration::from_secs(10),
             preroll_call_bytes: 1 << 20,
             preroll_bytes: 64 << 20,

@@ -39,6 +39,7 @@ pub(super) fn relay(table: &Table<'_, '_>) -> Relay {
         port_linger: delay("port_linger", default.port_linger),
         learning: table.word("learning").unwrap_or(default.learning),
         strict_source: table.boolean("strict_source").unwrap_or(true),
+        journal: table.boolean("journal").unwrap_or(default.journal),
         preroll: {
             let found = table.duration("preroll", Duration::ZERO..=Duration::from_secs(600));
             found.unwrap_or(default.preroll)
@@ -416,7 +417,7 @@ pub(super) fn usable(address: &IpAddr) -> bool {
     !address.is_unspecified() && !address.is_multicast()
 }
 
-fn no_repetition(table: &Table<'_, '_>, key: &str, list: &[SocketAddr]) {
+pub(super) fn no_repetition(table: &Table<'_, '_>, key: &str, list: &[SocketAddr]) {
     for (place, address) in list.iter().enumerate() {
         if list.iter().take(place).any(|former| former == address) {
             table.mistake(key, format!("{address} stands twice"));

@@ -216,7 +216,13 @@ loggers = []
         ((2_000, 5_000), (500, 3_000))
     );
     let address = "203.0.113.7:5060".parse().unwrap();
-    assert_eq!(spare.transport, AnchorTransport::Sip { address });
+    assert_eq!(
+        spare.transport,
+        AnchorTransport::Sip {
+            address,
+            local: None
+        }
+    );
     assert_eq!(spare.interface.as_deref(), Some("core"));
     let agreement = &config.agreements[0];
     assert_eq!(agreement.anchors, ["gate", "spare"]);

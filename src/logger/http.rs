@@ -5,6 +5,7 @@
 //! twice: the second time changes nothing. A refusal is a problem document (RFC 9457) and has
 //! changed nothing.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub fn routes(handle: Handle, settings: &Settings, relays: Relays) -> Router {
     };
     Router::new()
         .route("/v1/relays/{relay}", put(hello))
+        .route("/v1/relays/{relay}/mirrors", put(only_mirrors))
         .route(
             "/v1/mirrors/{relay}/{mirror}",
             put(open_mirror).delete(close_mirror),
@@ -94,6 +96,28 @@ async fn hello(
     let Path(relay) = path?;
     door.relay(&relay)?;
     Ok(Json(json!({ "run": door.handle.run_name() })).into_response())
+}
+
+/// Body of `PUT .../mirrors`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Only {
+    first: u64,
+    last: u64,
+    open: BTreeSet<u64>,
+}
+
+/// A relay that was restarted has opened again what goes on: the rest has ended.
+async fn only_mirrors(
+    State(door): State<Door>,
+    path: Result<Path<String>, PathRejection>,
+    body: Result<Json<Only>, JsonRejection>,
+) -> Result<StatusCode, Problem> {
+    let Path(relay) = path?;
+    let Json(Only { first, last, open }) = body?;
+    door.relay(&relay)?;
+    door.handle.close_others(&relay, first..=last, &open);
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn open_mirror(

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::sys::clock::Clock;
 use crate::sys::epoll::{Epoll, Ready};
 use crate::sys::eventfd::EventFd;
-use crate::sys::mmsg::PacketRing;
+use crate::sys::mmsg::{PacketRing, send_to};
 use crate::sys::sockopt;
 use crate::wire::time::Timestamp;
 
@@ -166,6 +166,17 @@ impl Intake {
             time: received.moment.of(datagram.received),
             bytes: datagram.bytes,
         })
+    }
+}
+
+impl Intake {
+    /// Sends a datagram that was received last back to where it came from.
+    pub(super) fn send_back(&self, received: &Received, place: usize) -> io::Result<()> {
+        let Some(watched) = self.sockets.get(&received.port) else {
+            return Ok(());
+        };
+        let datagram = self.ring.datagram(place);
+        send_to(&watched.socket, datagram.bytes, &datagram.from)
     }
 }
 

@@ -6,6 +6,7 @@
 //! receiver -> writer -> catalog -> recorder. Only the receiver faces the network, and it waits for
 //! none of the others: what they cannot take is counted as a gap.
 
+pub mod anchor;
 mod announce;
 pub mod archive;
 mod catalog;
@@ -18,6 +19,7 @@ mod receiver;
 mod recorder;
 mod recording;
 mod registry;
+mod returning;
 pub mod service;
 mod start;
 pub mod stats;

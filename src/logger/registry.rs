@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::returning::Returned;
 use super::service::MirrorKey;
 use crate::sys::sockopt;
 use crate::wire::block::{Event, StreamInfo};
@@ -58,6 +60,8 @@ pub(super) enum Command {
         call: u64,
         id: u64,
         info: Box<StreamInfo>,
+        /// The port's packets are returned, and the port lives no longer than the stream.
+        back: Option<Arc<Returned>>,
     },
     /// The port is not needed for this stream after a time.
     Release { due: Timestamp, stream: Attached },

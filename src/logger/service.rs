@@ -1,8 +1,9 @@
 //! The logger as a service: threads, sockets, files behind one handle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -186,6 +187,7 @@ impl Handle {
             call,
             id,
             info: Box::new(info),
+            back: None,
         };
         self.shared.command(registry, assign);
         Ok(address(port))
@@ -258,8 +260,23 @@ impl Handle {
 
     /// Closes all mirrors of a relay, which is gone. Gives how many.
     pub fn close_all(&self, relay: &str) -> usize {
+        self.close_others(relay, 0..=u64::MAX, &BTreeSet::new())
+    }
+
+    /// Closes the mirrors of a relay with these numbers, but for those that are open there. Gives
+    /// how many.
+    pub fn close_others(
+        &self,
+        relay: &str,
+        numbers: RangeInclusive<u64>,
+        open: &BTreeSet<u64>,
+    ) -> usize {
+        let ended = |key: &&MirrorKey| {
+            let number = &key.mirror;
+            key.relay == relay && numbers.contains(number) && !open.contains(number)
+        };
         let registry = self.shared.registry();
-        let keys = registry.mirrors.keys().filter(|key| key.relay == relay);
+        let keys = registry.mirrors.keys().filter(ended);
         let mut keys: Vec<MirrorKey> = keys.cloned().collect();
         drop(registry);
         keys.sort_unstable();
@@ -313,7 +330,7 @@ impl Shared {
         std::mem::take(&mut registry.commands)
     }
 
-    fn command(&self, mut registry: MutexGuard<'_, Registry>, command: Command) {
+    pub(super) fn command(&self, mut registry: MutexGuard<'_, Registry>, command: Command) {
         registry.commands.push(command);
         self.pending.store(true, Ordering::Release);
         drop(registry);

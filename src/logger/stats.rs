@@ -33,6 +33,8 @@ pub(crate) struct Counters {
     pub(crate) notices_dropped: Counter,
     pub(crate) torn_octets: Counter,
     pub(crate) damaged_octets: Counter,
+    pub(crate) returned: Counter,
+    pub(crate) elsewhere: Counter,
 }
 
 /// The counters at a moment, since the start of the service.
@@ -66,6 +68,10 @@ pub struct Stats {
     pub torn_octets: u64,
     /// Octets in the middle of segments that could not be read at the start; they are left there.
     pub damaged_octets: u64,
+    /// Packets that the media anchor sent back to where they came from.
+    pub returned: u64,
+    /// Packets at ports of the media anchor from other addresses than the offered one; dropped.
+    pub elsewhere: u64,
 }
 
 impl Counters {
@@ -85,6 +91,8 @@ impl Counters {
             notices_dropped: self.notices_dropped.value(),
             torn_octets: self.torn_octets.value(),
             damaged_octets: self.damaged_octets.value(),
+            returned: self.returned.value(),
+            elsewhere: self.elsewhere.value(),
         }
     }
 }

@@ -65,6 +65,7 @@
 //! | `port_linger` | `"30s"` | how long a retired port stays open for late packets |
 //! | `learning` | `"heuristic"` | how a peer's real address is found: `off`, `immediate`, `delayed`, `heuristic` |
 //! | `strict_source` | `true` | packets from elsewhere are dropped once the address is known |
+//! | `journal` | `true` | calls are written down in `data_dir`, and a restarted relay goes on with them |
 //! | `preroll` | `"10s"` | how long packets of a call without any context are kept in memory, for a late decision; 0: not at all ([`migration`](super::migration)) |
 //! | `preroll_call_bytes` | `1048576` | at most so many octets of one call are kept |
 //! | `preroll_bytes` | `67108864` | at most so many octets are kept in all; each worker has its equal part |

@@ -79,6 +79,7 @@
 //! | request | body | meaning |
 //! | --- | --- | --- |
 //! | `PUT /v1/relays/{relay}` | none | the relay is there; answers `{"run": ...}`, which changes when the logger restarts |
+//! | `PUT /v1/relays/{relay}/mirrors` | `{"first": ..., "last": ..., "open": [...]}` | of the mirrors with these numbers the others have ended: a relay that was restarted says so of calls that did not go on |
 //! | `PUT /v1/mirrors/{relay}/{mirror}` | what is known of the call | a mirror is open, or its call has changed |
 //! | `PUT /v1/mirrors/{relay}/{mirror}/streams/{stream}` | `{"port": N, "info": {...}}` | a stream is copied to this port, or has changed |
 //! | `DELETE` of either | none | the stream or the mirror has ended; what is on its way is taken for `close_grace` |

@@ -7,6 +7,7 @@
 //! - [`control`]: how a SIP proxy drives the relay and tells it who is calling.
 //! - [`http`]: the JSON interface.
 //! - [`load`]: playing calls through a relay and checking them.
+//! - [`media_anchor`]: home legs by SIP, and the anchor beside a logger.
 //! - [`migration`]: records of migrated users, agreements, and how a decision is made.
 //! - [`primary`]: the primary's users, who may migrate where, and who has.
 //! - [`redirect`]: calls that go through the primary system, and what happens if it is away.
@@ -19,6 +20,7 @@ pub mod control;
 pub mod http;
 pub mod load;
 pub mod logger;
+pub mod media_anchor;
 pub mod migration;
 pub mod operations;
 pub mod primary;

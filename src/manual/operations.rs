@@ -89,6 +89,31 @@
 //! packets in the recording. If the first two differ, the relay could not send; if the last two
 //! differ, they were lost on the way, or at the logger's socket.
 //!
+//! # The relay is restarted
+//!
+//! With `journal = true` (the default) every call is written to `journal.sqlite` in `data_dir`,
+//! at most 50 ms after it has changed, by a thread of its own. SIGTERM and SIGINT end the process
+//! without ending a call. The next start binds the same ports, sends where the peers were heard
+//! last, and takes packets from nobody else; mirrors go to the same ports of the same logger if
+//! that is possible. Decisions are made anew. Media that stayed away get one `media_timeout` more;
+//! calls that were to be removed meanwhile are. What is lost is what arrives while there is no
+//! process, and after `kill -9` the changes of the last moments; a loss of power may take those of
+//! the last minutes. Counters of open calls are written with the next change of the call.
+//!
+//! The log says how many calls go on, and of those that do not, why: another program has taken a
+//! port, an address is not configured any more, a record cannot be read. `homeward_calls_restored_total`
+//! and `homeward_calls_not_restored_total` count them.
+//!
+//! A disk that is full or read-only never holds up a call: one warning says so,
+//! `homeward_journal_behind` says how many calls are on disk as they were before, and the journal
+//! catches up by itself. A damaged file is moved aside to `journal.sqlite.broken-*`, and its calls
+//! are lost. A file of a later version is left alone, and the relay does not start: run that
+//! version, or move the file away. Two processes cannot have the same `data_dir`.
+//!
+//! The embedded logger closes its recordings when it stops, and makes another one of the rest of
+//! each call after the restart. A logger elsewhere goes on with the recording that it has, if it
+//! hears of the relay again within a minute.
+//!
 //! # The relay does not start
 //!
 //! `homeward check FILE` names every mistake in a configuration at once, each with its key, and

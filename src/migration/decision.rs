@@ -1,6 +1,6 @@
 //! The routing decision: for one leg of a call, whether its media goes home, and why.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::agreement::{Agreement, Mode, OnFailedMigration, OnLoggerLoss};
@@ -12,7 +12,7 @@ use crate::wire::block::MediaKind;
 use crate::wire::time::Timestamp;
 
 /// Which end of the call a leg is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LegRole {
     /// The leg whose SDP was in the first offer.
@@ -22,7 +22,7 @@ pub enum LegRole {
 }
 
 /// What was decided for one leg, with all that explains it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// The ID or alias that the look-up was made with.
     pub looked_up: Option<McId>,
@@ -34,7 +34,7 @@ pub struct Decision {
 }
 
 /// The outcome of a decision.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Outcome {
     /// The leg's media goes home.
@@ -49,7 +49,7 @@ pub enum Outcome {
 }
 
 /// How the media of a migrated leg goes home.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MirrorRule {
     /// The record that says the user has migrated.
     pub record: RecordId,
@@ -140,7 +140,7 @@ impl Reason {
 }
 
 /// Why a leg is not mirrored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
     /// The context does not name this leg's party.

@@ -41,6 +41,16 @@ pub enum Announcement {
         /// Number of the mirror.
         mirror: u64,
     },
+    /// Of the mirrors with numbers from `first` to `last` these are open; others have ended, maybe
+    /// with an earlier process of the relay that could not say so.
+    Only {
+        /// First number that it is about.
+        first: u64,
+        /// Last number that it is about.
+        last: u64,
+        /// Numbers of the mirrors that are open, in rising order.
+        open: Vec<u64>,
+    },
 }
 
 /// One HTTP request.
@@ -76,6 +86,10 @@ impl Announcement {
             ),
             Self::Detach { mirror, stream } => delete(format!("{}/streams/{stream}", of(mirror))),
             Self::Close { mirror } => delete(of(mirror)),
+            Self::Only { first, last, open } => put(
+                format!("/v1/relays/{relay}/mirrors"),
+                json!({ "first": first, "last": last, "open": open }),
+            ),
         }
     }
 }
@@ -99,6 +113,8 @@ pub struct Queue {
     limit: usize,
     waiting: VecDeque<Announcement>,
     open: BTreeMap<u64, Mirror>,
+    /// All mirrors of an earlier process that go on are open again.
+    settled: bool,
     /// What became of announcements.
     pub counts: Counts,
 }
@@ -117,6 +133,7 @@ impl Queue {
             limit,
             waiting: VecDeque::new(),
             open: BTreeMap::new(),
+            settled: false,
             counts: Counts {
                 taken: 0,
                 refused: 0,
@@ -132,7 +149,8 @@ impl Queue {
             Announcement::Close { .. } => self.limit.saturating_mul(2),
             Announcement::Open { .. }
             | Announcement::Attach { .. }
-            | Announcement::Detach { .. } => self.limit,
+            | Announcement::Detach { .. }
+            | Announcement::Only { .. } => self.limit,
         };
         self.note(&announcement);
         if self.waiting.len() < limit {
@@ -170,6 +188,38 @@ impl Queue {
                     .push_back(Announcement::Attach { mirror, port, info });
             }
         }
+        if self.settled {
+            self.tell_all();
+        }
+    }
+
+    /// All mirrors of an earlier process of this relay that go on are open again: the logger is to
+    /// end the others, now and whenever it is told everything.
+    pub fn settle(&mut self) {
+        self.settled = true;
+        self.tell_all();
+    }
+
+    /// In pieces, since a logger takes no long requests.
+    fn tell_all(&mut self) {
+        let open: Vec<u64> = self.open.keys().copied().collect();
+        let mut first = 0;
+        let mut pieces = open.chunks(PIECE).peekable();
+        loop {
+            let piece = pieces.next().unwrap_or_default();
+            let more = pieces.peek().is_some();
+            let last = match piece.last() {
+                Some(last) if more => *last,
+                Some(_) | None => u64::MAX,
+            };
+            let open = piece.to_vec();
+            self.waiting
+                .push_back(Announcement::Only { first, last, open });
+            if !more {
+                return;
+            }
+            first = last.saturating_add(1);
+        }
     }
 
     /// Keeps what is open up to date.
@@ -193,9 +243,13 @@ impl Queue {
                 }
             }
             Announcement::Close { mirror } => drop(self.open.remove(mirror)),
+            Announcement::Only { .. } => {}
         }
     }
 }
+
+/// Mirrors in one request.
+const PIECE: usize = 2_000;
 
 #[cfg(test)]
 mod tests {
@@ -224,6 +278,54 @@ mod tests {
             codecs: Vec::new(),
         });
         Announcement::Attach { mirror, port, info }
+    }
+
+    #[test]
+    fn after_a_restart_the_logger_hears_what_is_open_and_that_it_is_all() {
+        let only = |first, last, open: &[u64]| Announcement::Only {
+            first,
+            last,
+            open: open.to_vec(),
+        };
+        let mut queue = Queue::new(10_000);
+        queue.push(open(7, "c7"));
+        // A connection before all calls are restored says nothing of the rest.
+        queue.begin_anew();
+        assert_eq!(drained(&mut queue), [open(7, "c7")]);
+        queue.push(open(9, "c9"));
+        queue.settle();
+        queue.push(open(10, "c10"));
+        let all = only(0, u64::MAX, &[7, 9]);
+        assert_eq!(
+            drained(&mut queue),
+            [open(9, "c9"), all.clone(), open(10, "c10")]
+        );
+        let request = all.request("r");
+        assert_eq!(
+            (request.method, request.path.as_str()),
+            ("PUT", "/v1/relays/r/mirrors")
+        );
+        for mirror in [7, 9, 10] {
+            queue.push(Announcement::Close { mirror });
+        }
+        queue.begin_anew();
+        assert_eq!(drained(&mut queue), [only(0, u64::MAX, &[])]);
+        // Pieces leave no number out.
+        (1..=4_001).for_each(|mirror| queue.push(open(mirror, "c")));
+        queue.begin_anew();
+        let pieces = drained(&mut queue)
+            .into_iter()
+            .filter_map(|said| match said {
+                Announcement::Only { first, last, open } => Some((first, last, open.len())),
+                _ => None,
+            });
+        let pieces: Vec<_> = pieces.collect();
+        let wanted = [
+            (0, 2_000, 2_000),
+            (2_001, 4_000, 2_000),
+            (4_001, u64::MAX, 1),
+        ];
+        assert_eq!(pieces, wanted);
     }
 
     fn drained(queue: &mut Queue) -> Vec<Announcement> {

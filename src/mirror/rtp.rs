@@ -34,6 +34,12 @@ impl PortBook {
         self.free.pop_front().map(PortPair)
     }
 
+    /// Takes the pair that begins with this port, if it is free.
+    pub fn claim(&mut self, even: u16) -> Option<PortPair> {
+        let place = self.free.iter().position(|port| *port == even)?;
+        self.free.remove(place).map(PortPair)
+    }
+
     /// Gives a pair back.
     pub fn give_back(&mut self, pair: PortPair) {
         self.free.push_back(pair.0);
@@ -62,6 +68,11 @@ impl PortBook {
 pub struct PortPair(u16);
 
 impl PortPair {
+    /// Its even port.
+    pub const fn even(self) -> u16 {
+        self.0
+    }
+
     /// The port for a stream of this kind.
     pub const fn port(self, kind: StreamKind) -> u16 {
         match kind {
@@ -99,6 +110,16 @@ mod tests {
             PortBook::new(vec![LOCALHOST], (65_534, 65_535)).free_pairs(),
             1
         );
+    }
+
+    #[test]
+    fn a_pair_can_be_taken_out_of_turn() {
+        let mut book = PortBook::new(vec![LOCALHOST], (40_000, 40_005));
+        let pair = book.claim(40_002).unwrap();
+        assert_eq!(pair.even(), 40_002);
+        assert_eq!(book.claim(40_002), None);
+        assert_eq!(book.claim(40_001), None);
+        assert_eq!(book.free_pairs(), 2);
     }
 
     #[test]

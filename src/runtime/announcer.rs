@@ -61,6 +61,12 @@ impl Announcer {
         self.0.news.notify_one();
     }
 
+    /// All mirrors of an earlier process that go on are open again.
+    pub(super) fn settle(&self) {
+        self.queue().settle();
+        self.0.news.notify_one();
+    }
+
     /// What became of announcements.
     pub(super) fn counts(&self) -> Counts {
         self.queue().counts

@@ -38,6 +38,7 @@ pub(super) fn of_relay(old: &Config, new: &Config) -> (Config, Changes) {
         partners: _,
         users: _,
         archive: new_archive,
+        media_anchor: new_media_anchor,
         log: new_log,
     } = new;
     relay(&mut force.relay, new_relay, &mut sorter);
@@ -49,6 +50,7 @@ pub(super) fn of_relay(old: &Config, new: &Config) -> (Config, Changes) {
     force.agreements = agreements(&force, new_agreements, &mut sorter);
     sorter.later("agreement.tell", &doors(&force.tells), &doors(new_tells));
     archive(&mut force.archive, new_archive, false, &mut sorter);
+    sorter.later("media_anchor", &force.media_anchor, new_media_anchor);
     log(&mut force.log, new_log, &mut sorter);
     (force, sorter.changes)
 }
@@ -69,6 +71,7 @@ pub(super) fn of_logger(old: &Config, new: &Config) -> (Config, Changes) {
         partners: new_partners,
         users: new_users,
         archive: new_archive,
+        media_anchor: new_media_anchor,
         log: new_log,
     } = new;
     http(&mut force.http, new_http, &mut sorter);
@@ -77,6 +80,7 @@ pub(super) fn of_logger(old: &Config, new: &Config) -> (Config, Changes) {
     sorter.later("partner", &force.partners, new_partners);
     sorter.later("users", &force.users, new_users);
     archive(&mut force.archive, new_archive, true, &mut sorter);
+    sorter.later("media_anchor", &force.media_anchor, new_media_anchor);
     log(&mut force.log, new_log, &mut sorter);
     (force, sorter.changes)
 }
@@ -135,6 +139,7 @@ fn relay(force: &mut Relay, new: &Relay, sorter: &mut Sorter) {
         port_linger,
         learning,
         strict_source,
+        journal,
         preroll,
         preroll_call_bytes,
         preroll_bytes,
@@ -173,6 +178,7 @@ fn relay(force: &mut Relay, new: &Relay, sorter: &mut Sorter) {
         &mut force.strict_source,
         strict_source,
     );
+    sorter.later("relay.journal", &force.journal, journal);
     // Workers have taken the room for it.
     sorter.later("relay.preroll", &force.preroll, preroll);
     sorter.later(
@@ -431,10 +437,7 @@ mod tests {
         assert_eq!(force.http.listen, old.http.listen);
         // What waits for a start is told again and again.
         let (_, again) = of_relay(&force, &new);
-        assert_eq!(
-            (again.applied.len(), again.restart),
-            (0, changes.restart.clone())
-        );
+        assert_eq!((again.applied.len(), again.restart), (0, changes.restart));
         assert_eq!(of_relay(&force, &old).1.restart, Vec::<String>::new());
     }
 

@@ -82,6 +82,14 @@ impl Contact {
         }
     }
 
+    /// All mirrors of an earlier process that go on are open again: others have ended.
+    pub(super) fn settle(&self) {
+        match self {
+            Self::There(announcer) => announcer.settle(),
+            Self::Here(_) | Self::Silent => {}
+        }
+    }
+
     /// Tells it through this door from now on; whether that is another one.
     pub(super) fn retarget(&self, door: Door) -> bool {
         match self {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::{debug, info, warn};
 
 use super::homes::{HomeNews, Homes};
+use super::journal::{self, Keeper, Past, Restored};
 use super::limited::Limited;
 use super::loggers::{Maker, Wanted};
 use super::mirrors::{Mirrors, Replaced};
@@ -25,8 +26,10 @@ use crate::session::command::{Command, Notice};
 use crate::session::core::{Core, Event, Settings, World};
 use crate::session::host::Room;
 use crate::session::ids::WorkerIndex;
+use crate::session::journal::{NotRestored, Record as CallRecord};
 use crate::session::reply::{Error, Reply, Statistics};
 use crate::session::request::Request;
+use crate::store::journal::{Health, Journal, Loaded};
 use crate::sys::clock::Clock;
 use crate::telemetry::metrics::Logger;
 use crate::wire::time::Timestamp;
@@ -48,6 +51,10 @@ pub struct Engine {
     draining: Draining,
     /// What workers reported; kept to be used again.
     news: Vec<(usize, plane::command::Event)>,
+    /// The call journal, if there is one.
+    keeper: Option<Keeper>,
+    /// At the end calls are kept for the next start.
+    suspending: bool,
 }
 
 impl Engine {
@@ -74,7 +81,83 @@ impl Engine {
             limits: Limits::default(),
             draining: Draining::default(),
             news: Vec::new(),
+            keeper: None,
+            suspending: false,
         }
+    }
+
+    /// Keeps a journal from now on, and lets the calls that are in it go on.
+    pub(super) fn restore(&mut self, journal: Journal, loaded: Loaded) {
+        let begun = Clock::monotonic();
+        let mut keeper = Keeper::new(journal);
+        let past = Past::decode(loaded);
+        if let Some(numbers) = past.numbers {
+            self.core.go_on(numbers);
+        }
+        self.core.keep_journal();
+        self.mirrors.expect(past.places);
+        let mut gone = past.unreadable;
+        let mut restored = Restored::default();
+        for (number, record) in past.calls {
+            let id = record.call_id().clone();
+            match self.restore_call(record) {
+                Ok(()) => restored.calls += 1,
+                Err(why) => {
+                    journal::lost(&id.0, &why, gone.len() as u64);
+                    gone.push(number);
+                }
+            }
+        }
+        self.mirrors.settle();
+        restored.lost = gone.len() as u64;
+        keeper.forget(gone);
+        keeper.restored = restored;
+        self.keeper = Some(keeper);
+        self.carry_out();
+        journal::report(restored, Clock::monotonic().saturating_sub(begun));
+    }
+
+    fn restore_call(&mut self, record: CallRecord) -> Result<(), NotRestored> {
+        let world = World {
+            registry: &self.registry,
+            agreements: &self.agreements,
+        };
+        let mut host = Surroundings {
+            sockets: &mut self.sockets,
+            mirrors: &self.mirrors,
+            homes: &self.homes,
+        };
+        let now = self.clock.now();
+        let outcome = self.core.restore(record, &world, &mut host, now);
+        self.carry_out();
+        outcome
+    }
+
+    /// When the engine stops, calls are kept for the next start, if there is a journal.
+    pub(super) const fn suspend(&mut self) {
+        self.suspending = self.keeper.is_some();
+    }
+
+    /// Hands changes of calls to the journal, if it is time.
+    fn write_journal(&mut self) {
+        let Some(keeper) = &mut self.keeper else {
+            return;
+        };
+        let host = Surroundings {
+            sockets: &mut self.sockets,
+            mirrors: &self.mirrors,
+            homes: &self.homes,
+        };
+        let workers = host.sockets.plane().workers().iter();
+        let dropped = workers.map(|w| w.metrics().events_dropped.read()).sum();
+        let now = self.clock.now();
+        keeper.write(&mut self.core, &host, &self.mirrors, dropped, now);
+    }
+
+    /// What became of the journal's calls at the start, and how it does; `None` without one.
+    pub fn journal(&self) -> Option<(Restored, Health)> {
+        let keeper = self.keeper.as_ref()?;
+        Some((keeper.restored, keeper.health()))
     }
 
     /// Hands a request of signalling to the core.
@@ -162,10 +245,13 @@ impl Engine {
 
     /// When core or registry want a tick.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        match (self.core.poll_timeout(), self.registry.next_event()) {
-            (Some(core), Some(registry)) => Some(core.min(registry)),
-            (core, registry) => core.or(registry),
-        }
+        let journal = self.keeper.as_ref().and_then(Keeper::due);
+        let due = [
+            self.core.poll_timeout(),
+            self.registry.next_event(),
+            journal,
+        ];
+        due.into_iter().flatten().min()
     }
 
     /// Lets core and registry take account of time.
@@ -178,6 +264,7 @@ impl Engine {
             });
         }
         self.event(Event::Tick);
+        self.write_journal();
     }
 
     /// The time now.
@@ -297,10 +384,24 @@ impl Engine {
         self.mirrors.embedded().map(Handle::stats)
     }
 
-    /// Ends all calls and stops the workers.
+    /// Ends all calls, or keeps them for the next start, and stops the workers.
     pub(super) fn stop(mut self) {
-        self.event(Event::Shutdown);
-        self.flush();
+        if self.suspending {
+            // What workers have learned by now, and counted.
+            self.worker_events();
+            self.core.journal_all();
+        } else {
+            self.event(Event::Shutdown);
+            self.flush();
+        }
+        if let Some(keeper) = self.keeper.take() {
+            let host = Surroundings {
+                sockets: &mut self.sockets,
+                mirrors: &self.mirrors,
+                homes: &self.homes,
+            };
+            keeper.finish(&mut self.core, &host, &self.mirrors);
+        }
         self.sockets.stop();
     }
 
@@ -312,6 +413,9 @@ impl Engine {
             self.obey();
         }
         self.sockets.flush();
+        if let Some(keeper) = &mut self.keeper {
+            keeper.notice(&self.core, self.clock.now());
+        }
     }
 
     fn obey(&mut self) {

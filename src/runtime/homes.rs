@@ -340,3 +340,125 @@ fn fit(anchor: &mut Static, home: &mut Home) -> Vec<(String, HomeRemote)> {
 
 /// The queue of an anchor's client is full, or the client has ended.
 const BUSY: &str = "its client takes no more jobs";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::block::CallInfo;
+
+    const HOME: HomeId = HomeId(1);
+
+    /// An anchor that is asked, with the inbox of its client, and a static one with two pairs.
+    fn homes() -> (Homes, mpsc::Receiver<HomeJob>) {
+        let (jobs, inbox) = mpsc::channel(2);
+        let address = std::net::Ipv4Addr::LOCALHOST.into();
+        let anchor = |name: &str, way| Anchor {
+            name: name.to_owned(),
+            way,
+        };
+        let anchors = vec![
+            anchor("asked", Way::Sip(jobs)),
+            anchor("fixed", Way::Static(Static::new(address, (40_000, 40_003)))),
+        ];
+        (Homes::new(anchors), inbox)
+    }
+
+    fn offer(lanes: usize) -> HomeOffer {
+        let lane = |n: usize| crate::session::command::HomeLane {
+            label: n.to_string(),
+            info: crate::wire::block::StreamInfo {
+                stream: 1,
+                from_tag: "a".into(),
+                direction: crate::wire::block::Direction::FromUser,
+                media_index: 1,
+                media: crate::wire::block::MediaKind::Audio,
+                kind: StreamKind::Rtp,
+                local: "127.0.0.1:30000".parse().unwrap(),
+                remote: None,
+                codecs: Vec::new(),
+            },
+            protocol: "RTP/AVP".into(),
+            rtp: "127.0.0.1:30002".parse().unwrap(),
+            rtcp: None,
+        };
+        HomeOffer {
+            info: CallInfo {
+                call_id: "c1".into(),
+                started: crate::wire::time::Timestamp::default(),
+                relay_system: "partner.example".into(),
+                primary_system: "primary.example".into(),
+                service: None,
+                session_type: None,
+                group: None,
+                emergency: false,
+                metadata: None,
+                parties: Vec::new(),
+                reason: String::new(),
+            },
+            path: vec!["homeward-test".into()],
+            lanes: (1..=lanes).map(lane).collect(),
+        }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn lanes(homes: &mut Homes) -> usize {
+        match homes.poll() {
+            Some(Event::HomeAnswered { lanes, .. }) => lanes.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_static_anchor_answers_at_once_as_far_as_its_ports_go() {
+        let (mut homes, _inbox) = homes();
+        homes.open(HOME, names(&["fixed"]), offer(3));
+        assert_eq!(lanes(&mut homes), 2);
+        homes.update(HOME, offer(1));
+        assert_eq!(lanes(&mut homes), 1);
+        homes.open(HomeId(2), names(&["fixed"]), offer(2));
+        assert_eq!(lanes(&mut homes), 1, "one pair came back");
+        homes.open(HomeId(3), names(&["moon", "fixed"]), offer(1));
+        let Some(Event::HomeFailed { reason, .. }) = homes.poll() else {
+            panic!("no port is left");
+        };
+        assert!(
+            reason.contains("moon: there is no such anchor; fixed: no port"),
+            "{reason}"
+        );
+        homes.close(HOME);
+        homes.close(HomeId(2));
+        homes.open(HOME, names(&["fixed"]), offer(2));
+        assert_eq!(lanes(&mut homes), 2);
+    }
+
+    #[test]
+    fn the_next_anchor_is_tried_when_one_fails_and_late_news_mean_nothing() {
+        let (mut homes, mut inbox) = homes();
+        homes.open(HOME, names(&["asked", "fixed"]), offer(1));
+        assert_eq!((homes.poll(), homes.anchor_of(HOME)), (None, Some("asked")));
+        let Ok(HomeJob::Open { of, .. }) = inbox.try_recv() else {
+            panic!("not asked");
+        };
+        let news = |outcome| HomeNews { of, outcome };
+        homes.news(news(HomeOutcome::Answered(Vec::new())));
+        assert_eq!(lanes(&mut homes), 0);
+        homes.news(news(HomeOutcome::Failed("busy".into())));
+        assert_eq!(lanes(&mut homes), 1);
+        assert_eq!(homes.anchor_of(HOME), Some("fixed"));
+        homes.news(news(HomeOutcome::Failed("again".into())));
+        assert_eq!((homes.poll(), homes.anchor_of(HOME)), (None, Some("fixed")));
+    }
+
+    #[test]
+    fn a_client_that_takes_no_more_jobs_is_an_anchor_that_fails() {
+        let (mut homes, inbox) = homes();
+        drop(inbox);
+        homes.open(HOME, names(&["asked", "fixed"]), offer(1));
+        assert_eq!(lanes(&mut homes), 1);
+        homes.open(HomeId(2), names(&["asked"]), offer(1));
+        assert!(matches!(homes.poll(), Some(Event::HomeFailed { .. })));
+    }
+}

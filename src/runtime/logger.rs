@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, sleep};
 use tracing::{info, warn};
 
+use super::media_anchor::Bound;
 use super::reload::{Origin, Parts, Reloader};
 use super::servers::{Http, until};
 use super::signals::Hangups;
@@ -56,6 +57,7 @@ async fn run(config: &Config, origin: Origin) -> Result<()> {
         };
         std::future::ready(readiness)
     });
+    let anchor = Bound::bind(config, service.handle(), clock)?;
     let mut open = open;
     if let Some(primary) = users {
         let (behind_token, own_access) = primary.routes();
@@ -70,6 +72,9 @@ async fn run(config: &Config, origin: Origin) -> Result<()> {
         );
     }
     let mut serving = serve(doors, protected, open, &stopping);
+    if let Some(anchor) = anchor {
+        serving.spawn(anchor.run(stopping.clone()));
+    }
     serving.spawn(close_silent(service.handle(), relays, stopping.clone()));
     serving.spawn(reloader.at(hangups, stopping));
     signals::terminate().await?;

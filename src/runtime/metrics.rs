@@ -10,28 +10,32 @@ use super::control::Mailbox;
 use super::engine::Engine;
 use super::primary::Primaries;
 use super::sockets::HomeSum;
+use super::{home_sip, media_anchor};
 use crate::admin::{self, Readiness, Source};
 use crate::hook::ng::command::Command;
 use crate::hook::ng::counters::Counters;
+use crate::logger::service::Handle;
 use crate::logger::stats::Stats;
 use crate::plane::WorkerHandle;
 use crate::plane::latency::Latencies;
 use crate::session::host::DROP_REASONS;
 use crate::session::reply::{PortUse, Statistics};
 use crate::telemetry::metrics::{
-    Archive, Calls, Homes, Latency, Media, Ports, Requests, Snapshot, Worker,
+    Archive, Calls, Homes, Journal, Latency, Media, Ports, Requests, Snapshot, Worker,
 };
 
 /// Routes for operators: those that need the token, and those that are open.
 pub(super) fn routes(
     mailbox: &Mailbox,
     ng: Arc<Counters>,
+    redirected: Redirected,
     primaries: Primaries,
     stopping: watch::Receiver<bool>,
 ) -> (Router, Router) {
     let figures = RelayFigures {
         mailbox: mailbox.clone(),
         ng,
+        redirected,
         primaries,
     };
     let mailbox = mailbox.clone();
@@ -55,12 +59,25 @@ struct RelayFigures {
     mailbox: Mailbox,
     ng: Arc<Counters>,
     primaries: Primaries,
+    redirected: Redirected,
+}
+
+/// Where the figures of redirected calls are.
+#[derive(Clone, Debug)]
+pub(super) struct Redirected {
+    /// The SIP clients of anchors.
+    pub(super) clients: home_sip::Figures,
+    /// The anchor in this process, and the logger that it records at.
+    pub(super) anchor: Option<(media_anchor::Figures, Handle)>,
 }
 
 impl Source for RelayFigures {
     async fn snapshot(&self) -> Option<Snapshot> {
         let mut snapshot = self.mailbox.with(of_engine).await.ok()?;
         snapshot.requests = requests(&self.ng);
+        snapshot.home_anchors = self.redirected.clients.rows();
+        let anchor = self.redirected.anchor.as_ref();
+        snapshot.media_anchor = anchor.map(|(figures, logger)| figures.row(logger.stats()));
         snapshot.tellings = self.primaries.figures();
         Some(snapshot)
     }
@@ -104,6 +121,15 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         loggers: engine.loggers(),
         homes: homes(&statistics, &figures.totals.home),
         archive: engine.archive().map(archive),
+        home_anchors: Vec::new(),
+        media_anchor: None,
+        journal: engine.journal().map(|(restored, health)| Journal {
+            behind: health.behind,
+            errors: health.errors,
+            written: health.written,
+            restored: restored.calls,
+            lost: restored.lost,
+        }),
         migrations: engine.registry().open_count() as u64,
         draining: engine.drained().since.is_some(),
     }

@@ -20,6 +20,8 @@ use crate::session::ids::{MirrorId, StreamId};
 use crate::telemetry::metrics;
 use crate::wire::block::{CallInfo, StreamInfo};
 
+mod former;
+
 /// The loggers that are configured, and the mirrors that are open.
 #[derive(Debug)]
 pub(super) struct Mirrors {
@@ -29,6 +31,8 @@ pub(super) struct Mirrors {
     open: FxHashMap<MirrorId, Mirror>,
     /// Where each mirrored stream is copied to: a stream can be in mirrors of several primaries.
     copies: FxHashMap<StreamId, Vec<(MirrorId, SocketAddr)>>,
+    /// Mirrors of the process before this one that are not open again yet, with their ports.
+    former: FxHashMap<MirrorId, Mirror>,
     /// Mirrors that no logger took.
     pub(super) refused: u64,
     /// Limits what is logged of loggers without room.
@@ -57,6 +61,8 @@ struct Mirror {
     logger: usize,
     /// Port pairs that no stream uses yet.
     aside: Vec<PortPair>,
+    /// The same for those streams that had them before a restart.
+    kept: FxHashMap<SocketAddr, PortPair>,
     /// Port pairs by the even local port of the streams that share them, with their users.
     pairs: FxHashMap<SocketAddr, (PortPair, u32)>,
     /// The streams, with the key of their pair.
@@ -71,6 +77,7 @@ impl Mirrors {
             loggers,
             open: FxHashMap::default(),
             copies: FxHashMap::default(),
+            former: FxHashMap::default(),
             refused: 0,
             no_room: Limited::default(),
         }
@@ -79,6 +86,9 @@ impl Mirrors {
     /// Opens a mirror at the first logger of the list that has room for all of it, or else for
     /// some of it. What it needs to begin with is set aside.
     pub(super) fn open(&mut self, id: MirrorId, wanted: Room<'_>, info: CallInfo) {
+        if self.open_again(id, wanted, &info) {
+            return;
+        }
         let free = self.free_pairs();
         let found = choose(&self.loggers, &free, wanted).or_else(|| {
             let some = Room { pairs: 1, ..wanted };
@@ -112,6 +122,7 @@ impl Mirrors {
             key,
             logger,
             aside: (0..wanted.pairs).map_while(|_| ports.take()).collect(),
+            kept: FxHashMap::default(),
             pairs: FxHashMap::default(),
             streams: FxHashMap::default(),
         };
@@ -190,11 +201,9 @@ impl Mirrors {
         for stream in streams {
             self.detach(id, stream, sockets);
         }
-        if let Some(mirror) = self.open.remove(&id) {
+        if let Some(mut mirror) = self.open.remove(&id) {
             let logger = &mut self.loggers[mirror.logger];
-            for pair in mirror.aside {
-                logger.ports.give_back(pair);
-            }
+            mirror.give_all_back(&mut logger.ports);
             logger.contact.close(&mirror.key);
         }
     }
@@ -391,7 +400,10 @@ fn take_port(
     for _ in 0..PORT_TRIES {
         let pair = match mirror.pairs.get(&pair_at) {
             Some((pair, _)) => *pair,
-            None => mirror.aside.pop().or_else(|| logger.ports.take())?,
+            None => match mirror.kept.remove(&pair_at) {
+                Some(kept) => kept,
+                None => mirror.aside.pop().or_else(|| logger.ports.take())?,
+            },
         };
         let target = logger.ports.target(pair, info)?;
         match logger.contact.attach(&mirror.key, info, target) {
@@ -438,6 +450,7 @@ const PORT_TRIES: usize = 256;
 mod tests {
     use std::net::Ipv4Addr;
 
+    use super::super::journal::Place;
     use super::*;
     use crate::wire::time::Timestamp;
 
@@ -485,6 +498,40 @@ mod tests {
         assert_eq!(open(&mut mirrors, 3, &both, 2).as_deref(), Some("large"));
         assert_eq!(open(&mut mirrors, 4, &both, 2), None);
         assert_eq!(mirrors.refused, 1);
+    }
+
+    #[test]
+    fn after_a_restart_a_mirror_has_the_ports_that_it_had() {
+        let place = |mirror, logger: &str, aside: &[u16], pairs: &[(&str, u16)]| Place {
+            mirror: MirrorId(mirror),
+            logger: logger.into(),
+            aside: aside.to_vec(),
+            pairs: pairs
+                .iter()
+                .map(|(at, even)| (at.parse().unwrap(), *even))
+                .collect(),
+        };
+        let at = ["127.0.0.1:3000", "127.0.0.1:3002"];
+        let mut mirrors = mirrors();
+        let former = vec![
+            place(7, "large", &[41_000], &[(at[1], 41_004)]),
+            // Its pair is another's already, its logger is gone, it never comes back.
+            place(8, "large", &[41_004], &[(at[0], 41_002)]),
+            place(9, "gone", &[50_000], &[]),
+            place(10, "small", &[40_000], &[]),
+        ];
+        mirrors.expect(former.clone());
+        let both = ["small".to_owned(), "large".to_owned()];
+        // Another call finds no room there meanwhile.
+        assert_eq!(open(&mut mirrors, 1, &both, 1), None);
+        assert_eq!(open(&mut mirrors, 7, &both, 2).as_deref(), Some("large"));
+        assert_eq!(mirrors.place(MirrorId(7)), Some(former[0].clone()));
+        // The agreement names other loggers now.
+        assert_eq!(open(&mut mirrors, 8, &both[..1], 1), None);
+        assert_eq!(mirrors.loggers[1].ports.free_pairs(), 1);
+        mirrors.settle();
+        assert_eq!(open(&mut mirrors, 9, &both, 1).as_deref(), Some("small"));
+        assert_eq!(mirrors.place(MirrorId(9)).unwrap().aside, [40_000]);
     }
 
     #[test]

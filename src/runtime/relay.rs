@@ -14,8 +14,10 @@ use super::announcer::Announcers;
 use super::control::{self, Mailbox, Message};
 use super::door::Door;
 use super::engine::{Engine, Figures};
+use super::home_sip::Clients;
 use super::loggers::Maker;
-use super::metrics;
+use super::media_anchor::Bound;
+use super::metrics::{self, Redirected};
 use super::primary::Primaries;
 use super::reload::{self, Origin, Reloader};
 use super::servers::{Servers, until};
@@ -24,8 +26,9 @@ use super::signals::Hangups;
 use crate::config::Config;
 use crate::hook::http;
 use crate::logger::fault::Faults;
-use crate::logger::service::Recording;
+use crate::logger::service::{Recording, Service};
 use crate::plane::latency::Latencies;
+use crate::store::journal::{Journal, Loaded as JournalLoaded};
 use crate::store::registry::Store;
 use crate::sys::clock::Clock;
 
@@ -162,6 +165,16 @@ impl Relay {
         self.mailbox.with_blocking(job).ok()
     }
 
+    /// Stops, and keeps all calls for the next start, if there is a journal; otherwise as
+    /// [`Self::stop`].
+    ///
+    /// # Errors
+    /// What went wrong while it ran or stopped.
+    pub fn suspend(self) -> Result<()> {
+        self.with_engine(Engine::suspend);
+        self.stop()
+    }
+
     /// Waits until it has ended by itself: drained, as it was asked to, or because of a failure
     /// that [`Self::stop`] tells.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
@@ -191,15 +204,19 @@ pub fn run_until_signal(config: &Config, origin: Origin) -> Result<()> {
     let waiting = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    waiting.block_on(async {
+    let signalled = waiting.block_on(async {
         tokio::select! {
-            told = super::signals::terminate() => {
-                info!("stopping: ending calls and closing recordings");
-                told
-            }
-            () = relay.ended() => Ok(()),
+            told = super::signals::terminate() => told.map(|()| true),
+            () = relay.ended() => Ok(false),
         }
     })?;
+    if signalled && config.relay.journal {
+        info!("stopping: calls are kept for the next start");
+        return relay.suspend();
+    }
+    if signalled {
+        info!("stopping: ending calls and closing recordings");
+    }
     relay.stop()
 }
 
@@ -216,24 +233,47 @@ fn control_thread(
     runtime.block_on(async {
         let clock = Clock::start();
         setup::preconditions(config)?;
+        // Before anything else: it tells whether another process has the data directory.
+        let journal = setup::journal(config, clock)?;
         let logger = setup::logger(config, clock, faults)?;
         let (store, loaded) = setup::store(config, clock)?;
         let announcers = Announcers::new(clock);
         let (mailbox, messages) = control::mailbox();
-        let homes = setup::homes(config, &mailbox);
-        let maker = setup::maker(config, logger.as_ref(), &announcers);
+        let mut clients = Clients::new(clock);
+        let homes = setup::homes(config, &mailbox, &mut clients);
+        let anchor = media_anchor(config, logger.as_ref(), clock)?;
+        let redirected = Redirected {
+            clients: clients.figures(),
+            anchor: anchor
+                .as_ref()
+                .zip(logger.as_ref())
+                .map(|(anchor, logger)| (anchor.figures(), logger.handle())),
+        };
+        let instance = setup::instance(journal.as_ref());
+        let maker = setup::maker(config, instance, logger.as_ref(), &announcers);
         let engine = setup::engine(config, clock, loaded, homes, &maker)?;
         let recordings = logger.as_ref().map(|logger| logger.recordings());
         let parts = Parts {
             engine,
+            journal,
             mailbox,
             messages,
             maker,
             store,
             recordings,
             origin,
+            redirected,
         };
+        let (end, ending) = watch::channel(false);
+        let anchor = anchor.map(|anchor| tokio::spawn(anchor.run(ending)));
         let outcome = serve(config, clock, parts, stopping, tell).await;
+        // Home legs have ended with the calls; the anchor in this process hears of it.
+        clients.finish().await;
+        end.send_replace(true);
+        if let Some(anchor) = anchor {
+            // If it has ended badly the panic hook has told.
+            let _ = anchor.await;
+        }
         announcers.finish().await;
         if let Some(logger) = logger {
             logger.stop();
@@ -242,15 +282,29 @@ fn control_thread(
     })
 }
 
+/// The media anchor, if one is configured: it needs the embedded logger.
+fn media_anchor(config: &Config, logger: Option<&Service>, clock: Clock) -> Result<Option<Bound>> {
+    match (logger, &config.media_anchor) {
+        (Some(logger), _) => Bound::bind(config, logger.handle(), clock),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(anyhow!(
+            "media_anchor: there is no embedded logger that could record; name one, or let \
+             `homeward logger` be the anchor"
+        )),
+    }
+}
+
 /// All that is open before anything is promised.
 struct Parts {
     engine: Engine,
+    journal: Option<(Journal, JournalLoaded)>,
     mailbox: Mailbox,
     messages: mpsc::Receiver<Message>,
     maker: Maker,
     store: Store,
     recordings: Option<Receiver<Recording>>,
     origin: Origin,
+    redirected: Redirected,
 }
 
 /// Everything is open: serve until told to stop, or until drained.
@@ -262,19 +316,25 @@ async fn serve(
     tell: &sync_mpsc::Sender<Up>,
 ) -> Result<()> {
     let Parts {
-        engine,
+        mut engine,
+        journal,
         mailbox,
         messages,
         maker,
         store,
         recordings,
         origin,
+        redirected,
     } = parts;
     let primaries = Primaries::new(config, clock)?;
     let door = Door::new(mailbox.clone(), Arc::new(store), primaries.clone());
     let hangups = origin.on_hangup.then(Hangups::listen).transpose()?;
     let servers = Servers::bind(config, door.clone(), clock).await?;
     let (ng, addresses) = (servers.ng(), servers.http());
+    // Requests wait in their sockets until the calls that they are about are there.
+    if let Some((journal, loaded)) = journal {
+        engine.restore(journal, loaded);
+    }
     for address in &addresses {
         info!(%address, "listening for HTTP");
     }
@@ -294,6 +354,7 @@ async fn serve(
     let (protected, open) = metrics::routes(
         &mailbox,
         servers.ng_counters(),
+        redirected,
         primaries.clone(),
         quitting.clone(),
     );

@@ -3,6 +3,7 @@
 use std::net::UdpSocket;
 
 use anyhow::{Context, Result, anyhow};
+use tracing::warn;
 
 use super::announcer::Announcers;
 use super::control::Mailbox;
@@ -23,7 +24,8 @@ use crate::session::core::{
     Anchor as CoreAnchor, Core, Interface, LocalAddress, Settings as CoreSettings,
 };
 use crate::session::options::{Family, Learning};
-use crate::store::registry::{Loaded, Store};
+use crate::store::journal::{Journal, Loaded as JournalLoaded};
+use crate::store::registry::{Loaded, Store, StoreError};
 use crate::sys::clock::Clock;
 use crate::sys::rlimit;
 
@@ -107,6 +109,45 @@ pub(super) fn store(config: &Config, clock: Clock) -> Result<(Store, Loaded)> {
     Store::open(dir, ENDED_MIGRATIONS, clock.now()).context("relay.data_dir")
 }
 
+/// The call journal, if one is kept.
+///
+/// # Errors
+/// It cannot be used, and what to do.
+pub(super) fn journal(config: &Config, clock: Clock) -> Result<Option<(Journal, JournalLoaded)>> {
+    if !config.relay.journal {
+        return Ok(None);
+    }
+    let stamp = clock.now().nanos();
+    let opened = Journal::open(&config.relay.data_dir, &random_instance(), stamp);
+    let (journal, loaded) = opened.map_err(|error| {
+        let newer = matches!(error, StoreError::Newer { .. });
+        let error = anyhow::Error::new(error);
+        match newer {
+            true => error.context(
+                "relay.data_dir: the call journal (move journal.sqlite away to start without the \
+                 calls that are in it)",
+            ),
+            false => error.context("relay.data_dir: the call journal"),
+        }
+    })?;
+    if let Some(aside) = &loaded.moved_aside {
+        warn!(
+            aside = %aside.display(),
+            "the call journal was damaged: it is moved aside, and its calls are lost"
+        );
+    }
+    Ok(Some((journal, loaded)))
+}
+
+/// The identity of this relay in SDP and at loggers: with a journal it stays.
+pub(super) fn instance(journal: Option<&(Journal, JournalLoaded)>) -> String {
+    journal.map_or_else(random_instance, |(_, loaded)| loaded.instance.clone())
+}
+
+fn random_instance() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
 /// The engine, with the registry that the store has kept.
 pub(super) fn engine(
     config: &Config,
@@ -143,14 +184,22 @@ pub(super) fn engine(
 }
 
 /// The media anchors. Clients of those that are asked tell the control loop what came of it.
-pub(super) fn homes(config: &Config, mailbox: &Mailbox) -> Homes {
+pub(super) fn homes(config: &Config, mailbox: &Mailbox, clients: &mut home_sip::Clients) -> Homes {
     let mut anchors = Vec::new();
     for anchor in &config.anchors {
         let way = match &anchor.transport {
             AnchorTransport::Static { address, ports } => {
                 Way::Static(Static::new(*address, *ports))
             }
-            AnchorTransport::Sip { .. } => Way::Sip(home_sip::start(mailbox)),
+            AnchorTransport::Sip { address, local } => {
+                let target = home_sip::Target {
+                    name: anchor.name.clone(),
+                    address: *address,
+                    local: *local,
+                    system: config.relay.system.to_string(),
+                };
+                Way::Sip(clients.start(target, mailbox))
+            }
         };
         anchors.push(Anchor {
             name: anchor.name.clone(),
@@ -171,10 +220,15 @@ fn registry(config: &Config, loaded: Loaded, clock: Clock) -> Registry {
     registry
 }
 
-/// Makes loggers for the mirrors of a relay, which gets its identity here.
-pub(super) fn maker(config: &Config, logger: Option<&Service>, announcers: &Announcers) -> Maker {
+/// Makes loggers for the mirrors of a relay with this identity.
+pub(super) fn maker(
+    config: &Config,
+    instance: String,
+    logger: Option<&Service>,
+    announcers: &Announcers,
+) -> Maker {
     Maker {
-        instance: format!("{:016x}", rand::random::<u64>()),
+        instance,
         announcers: announcers.clone(),
         embedded: logger.map(Service::handle),
         archive: config.archive.clone(),

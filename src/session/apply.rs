@@ -237,29 +237,31 @@ impl Core {
     }
 
     /// Stores a call, with its entries in the indexes.
-    fn put(&mut self, key: Option<usize>, mut call: Box<Call>) {
-        let (key, former, homes) = match key {
+    pub(super) fn put(&mut self, key: Option<usize>, mut call: Box<Call>) {
+        let (key, former) = match key {
             Some(key) => {
                 let due = call.due;
                 self.timers.remove(&(due, key));
                 self.named.rename(key, &self.calls[key], &call);
                 let former = std::mem::replace(&mut self.calls[key], call);
-                (key, former.mirrors, former.homes)
+                (key, Some(former))
             }
             None => {
                 let id = call.id.clone();
                 call.due = Timestamp::default();
+                if call.number == 0 {
+                    self.next_call += 1;
+                    call.number = self.next_call;
+                }
                 let key = self.calls.vacant_key();
                 self.named.add(key, &call);
                 self.calls.insert(call);
                 self.ids.insert(id, key);
-                (key, Vec::new(), Vec::new())
+                (key, None)
             }
         };
-        for attached in former.iter().flat_map(|mirror| &mirror.attached) {
-            self.mirrored.remove(&attached.stream);
-        }
-        for home in &homes {
+        self.journal.touch(key);
+        for home in former.iter().flat_map(|former| &former.homes) {
             self.homes.remove(&home.id);
             for pair in home.pairs() {
                 self.facing_home.remove(&pair.rtp);
@@ -267,8 +269,13 @@ impl Core {
             }
         }
         let call = &mut self.calls[key];
-        for attached in call.mirrors.iter().flat_map(|mirror| &mirror.attached) {
-            self.mirrored.insert(attached.stream, key);
+        let former = || former.iter().flat_map(|former| former.streams());
+        if !former().eq(call.streams()) {
+            for stream in former() {
+                self.streams.remove(&stream);
+            }
+            let streams = call.streams().map(|stream| (stream, key));
+            self.streams.extend(streams);
         }
         for home in &call.homes {
             self.homes.insert(home.id, key);
@@ -281,7 +288,7 @@ impl Core {
         self.timers.insert((call.due, key));
     }
 
-    fn close(&mut self, pair: &Opened) {
+    pub(super) fn close(&mut self, pair: &Opened) {
         for stream in [pair.rtp, pair.rtcp] {
             self.queue.push_back(Command::Close { stream });
         }
@@ -364,8 +371,7 @@ impl Core {
             .filter(|(_, call)| !call.context.is_empty() || call.parties.iter().any(named));
         let keys: Vec<usize> = told.map(|(key, _)| key).collect();
         for key in keys {
-            let draft = self.calls[key].clone();
-            self.commit(Some(key), draft, &[], world, host, now);
+            self.decide_again(key, world, host, now);
         }
     }
 
@@ -378,8 +384,19 @@ impl Core {
         now: Timestamp,
     ) {
         for key in self.named.calls(names) {
-            let draft = self.calls[key].clone();
-            self.commit(Some(key), draft, &[], world, host, now);
+            self.decide_again(key, world, host, now);
+        }
+    }
+
+    fn decide_again(&mut self, key: usize, world: &World<'_>, host: &mut dyn Host, now: Timestamp) {
+        let draft = self.calls[key].clone();
+        let (waits, queued) = (self.journal.waits_for(key), self.queue.len());
+        self.commit(Some(key), draft, &[], world, host, now);
+        // Records come by the thousand, and most of them change nothing for a call.
+        let decided = |party: &Party| party.decided.as_ref().is_some_and(|d| d.1 == now);
+        let same = queued == self.queue.len() && !self.calls[key].parties.iter().any(decided);
+        if same && !waits {
+            self.journal.spare(key);
         }
     }
 
@@ -408,6 +425,7 @@ impl Core {
         self.named.remove(key, &call);
         self.timers.remove(&(call.due, key));
         self.ids.remove(&call.id);
+        self.journal.forget(key, &call);
         if self.settings.ended_kept > 0 {
             if self.ended.len() >= self.settings.ended_kept {
                 self.ended.pop_front();

@@ -1,5 +1,7 @@
 //! A call: its legs, and who is meant by a message's tags (NG reference 5.1).
 
+use serde::{Deserialize, Serialize};
+
 use super::home::Home;
 use super::ids::{CallId, StreamId, Tag, WorkerIndex};
 use super::media::{Media, PortSet};
@@ -13,11 +15,14 @@ use crate::migration::context::CallContext;
 use crate::migration::decision::LegRole;
 use crate::wire::time::Timestamp;
 
-/// A call.
-#[derive(Clone, Debug)]
+/// A call. The journal keeps it as it is; a member that comes later needs `#[serde(default)]`, so
+/// that calls of an earlier version are understood.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Call {
     /// Its name in signalling.
     pub(super) id: CallId,
+    /// Its number in the journal, never used twice.
+    pub(super) number: u64,
     /// When it was made.
     pub(super) created: Timestamp,
     /// When signalling last touched it.
@@ -38,11 +43,14 @@ pub(super) struct Call {
     pub(super) next_party: u16,
     /// Local addresses chosen for it: one for each interface and family.
     pub(super) places: Vec<PlaceId>,
-    /// Its mirrors.
+    /// Its mirrors; the journal keeps less of them.
+    #[serde(skip)]
     pub(super) mirrors: Vec<Mirror>,
     /// Its ways through primary systems; after a restart they are asked for anew.
+    #[serde(skip)]
     pub(super) homes: Vec<Home>,
     /// What signalling wants of them.
+    #[serde(default)]
     pub(super) switches: Switches,
     /// All of it is to be removed then.
     pub(super) delete_at: Option<Timestamp>,
@@ -51,7 +59,11 @@ pub(super) struct Call {
     /// When to look whether media flows both ways; `None` once that is settled.
     pub(super) one_way_due: Option<Timestamp>,
     /// Its entry in the timers.
+    #[serde(skip)]
     pub(super) due: Timestamp,
+    /// The journal has it, or is to have it.
+    #[serde(skip)]
+    pub(super) journalled: bool,
 }
 
 impl Call {
@@ -59,6 +71,7 @@ impl Call {
     pub(super) fn new(id: CallId, worker: WorkerIndex, now: Timestamp) -> Self {
         Self {
             id,
+            number: 0,
             created: now,
             last_signal: now,
             answered: None,
@@ -76,6 +89,7 @@ impl Call {
             quiet_due: now,
             one_way_due: None,
             due: Timestamp::default(),
+            journalled: false,
         }
     }
 

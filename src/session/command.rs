@@ -188,7 +188,8 @@ pub struct HomeLimits {
 }
 
 /// What is done with packets from an unexpected source (NG reference 13.2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SourcePolicy {
     /// Dropped and counted.
     #[default]

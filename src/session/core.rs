@@ -13,6 +13,7 @@ use super::exchange::Kind;
 use super::home::Home;
 use super::host::Host;
 use super::ids::{CallId, HomeId, MirrorId, StreamId};
+use super::journal::Dirty;
 use super::named::Named;
 use super::options::{Family, Learning};
 use super::ports::Ports;
@@ -162,8 +163,10 @@ pub struct Core {
     pub(super) ids: HashMap<CallId, usize>,
     /// When to look at which call; one entry each.
     pub(super) timers: BTreeSet<(Timestamp, usize)>,
-    /// Calls of the streams that are being mirrored.
-    pub(super) mirrored: FxHashMap<StreamId, usize>,
+    /// Calls of all streams.
+    pub(super) streams: FxHashMap<StreamId, usize>,
+    /// What the journal has to be told.
+    pub(super) journal: Dirty,
     /// Calls of the home legs.
     pub(super) homes: FxHashMap<HomeId, usize>,
     /// Calls of the streams that face home.
@@ -176,6 +179,7 @@ pub struct Core {
     pub(super) totals: Statistics,
     pub(super) next_stream: u64,
     pub(super) next_mirror: u64,
+    pub(super) next_call: u64,
     pub(super) next_home: u64,
     pub(super) stopping: bool,
     /// New calls are refused, and those that are up go on.
@@ -191,7 +195,8 @@ impl Core {
             calls: Slab::new(),
             ids: HashMap::new(),
             timers: BTreeSet::new(),
-            mirrored: FxHashMap::default(),
+            streams: FxHashMap::default(),
+            journal: Dirty::default(),
             homes: FxHashMap::default(),
             facing_home: FxHashMap::default(),
             named: Named::default(),
@@ -200,6 +205,7 @@ impl Core {
             totals: Statistics::default(),
             next_stream: 0,
             next_mirror: 0,
+            next_call: 0,
             next_home: 0,
             stopping: false,
             draining: false,
@@ -283,9 +289,10 @@ impl Core {
     ) {
         match event {
             Event::Learned { stream, address } => {
-                let Some(&key) = self.mirrored.get(&stream) else {
+                let Some(&key) = self.streams.get(&stream) else {
                     return;
                 };
+                self.journal.touch(key);
                 for mirror in &mut self.calls[key].mirrors {
                     mirror.learned(stream, address, &mut self.queue);
                 }

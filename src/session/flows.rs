@@ -78,7 +78,7 @@ pub(super) fn flow(
         forward_rtcp,
         blocked: false,
         clock_rate: declared.or_else(other).map_or(8000, |d| d.clock_rate),
-        known: None,
+        known: set.known(half),
         route: home::flow::route(call, party.id, index, media, set, half),
         keep: None,
     }

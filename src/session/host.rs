@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use super::ids::{HomeId, MirrorId, StreamId};
@@ -146,7 +146,8 @@ impl StreamCounters {
 }
 
 /// Sums over streams: what was taken and what was dropped.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Traffic {
     /// RTP, and datagrams of media that are not RTP.
     pub rtp: Sum,
@@ -189,13 +190,14 @@ impl Preroll {
 }
 
 /// Sums over streams of one kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sum {
     /// Datagrams taken.
     pub packets: u64,
     /// Their octets (UDP payload).
     pub octets: u64,
     /// Datagrams dropped, by reason, in the order of [`DROP_REASONS`].
+    #[serde(deserialize_with = "drops")]
     pub drops: [u64; DROP_REASONS.len()],
 }
 
@@ -212,7 +214,7 @@ impl Traffic {
             counters.octets,
             &counters.drops,
         );
-        self.rtcp.packets += rtcp_packets;
+        self.rtcp.packets = self.rtcp.packets.saturating_add(rtcp_packets);
         self.preroll.add(counters.preroll());
     }
 
@@ -226,7 +228,7 @@ impl Traffic {
 
     /// Datagrams taken.
     pub const fn packets(&self) -> u64 {
-        self.rtp.packets + self.rtcp.packets
+        self.rtp.packets.saturating_add(self.rtcp.packets)
     }
 
     /// Datagrams dropped, with the reason, in the order of [`DROP_REASONS`].
@@ -245,12 +247,24 @@ impl Sum {
     }
 
     fn add(&mut self, packets: u64, octets: u64, drops: &[u64; DROP_REASONS.len()]) {
-        self.packets += packets;
-        self.octets += octets;
+        self.packets = self.packets.saturating_add(packets);
+        self.octets = self.octets.saturating_add(octets);
         for (sum, more) in self.drops.iter_mut().zip(drops) {
-            *sum += more;
+            *sum = sum.saturating_add(*more);
         }
     }
+}
+
+/// Drops as an earlier version counted them: reasons that came later are at the end.
+fn drops<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<[u64; DROP_REASONS.len()], D::Error> {
+    let counted = Vec::<u64>::deserialize(deserializer)?;
+    let mut drops = [0; DROP_REASONS.len()];
+    for (place, count) in drops.iter_mut().zip(counted) {
+        *place = count;
+    }
+    Ok(drops)
 }
 
 /// Names of the reasons for which a datagram is dropped, in the order of the counters.

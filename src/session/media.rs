@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
+
 use super::ids::StreamId;
 use super::options::Family;
 use super::party::PartyId;
@@ -11,7 +13,7 @@ use crate::wire::sdp;
 use crate::wire::time::Timestamp;
 
 /// One media of a leg, in the place of its m-line.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Media {
     /// What an agreement can name it.
     pub(super) kind: MediaKind,
@@ -96,7 +98,7 @@ impl Media {
 }
 
 /// What a leg's SDP says about a media.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum State {
     /// Nothing yet.
     Unknown,
@@ -109,7 +111,7 @@ pub(super) enum State {
 }
 
 /// The facts of a media in use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Declared {
     /// Where it takes RTP (or datagrams).
     pub(super) rtp: SocketAddr,
@@ -146,7 +148,8 @@ pub(super) enum Half {
 }
 
 /// rtcp-mux between us and a leg (RFC 5761 5.1.1, NG reference 12.4).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct Mux {
     /// In force: RTCP shares the RTP port.
     pub(super) agreed: bool,
@@ -159,7 +162,7 @@ pub(super) struct Mux {
 }
 
 /// An even and an odd socket that face a leg, and carry to it what one peer sends.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct PortSet {
     /// The peer whose packets go out of here.
     pub(super) peer: PartyId,
@@ -177,6 +180,9 @@ pub(super) struct PortSet {
     pub(super) rtcp: StreamId,
     /// To be closed then; replaced by other ports.
     pub(super) retired: Option<Timestamp>,
+    /// Where the peers of the two streams were before the process was restarted.
+    #[serde(default)]
+    pub(super) known: [Option<SocketAddr>; 2],
     /// What the leg has declared to this peer, if it has told another one something else since: a
     /// conference focus has an address for each member.
     pub(super) told: Option<Box<Declared>>,
@@ -186,5 +192,13 @@ impl PortSet {
     /// The streams with their halves.
     pub(super) const fn halves(&self) -> [(Half, StreamId); 2] {
         [(Half::Rtp, self.rtp), (Half::Rtcp, self.rtcp)]
+    }
+
+    /// Where the peer of a stream was before a restart.
+    pub(super) const fn known(&self, half: Half) -> Option<SocketAddr> {
+        match half {
+            Half::Rtp => self.known[0],
+            Half::Rtcp => self.known[1],
+        }
     }
 }

@@ -18,6 +18,7 @@ mod flows;
 mod home;
 pub mod host;
 pub mod ids;
+pub mod journal;
 mod media;
 mod named;
 mod names;

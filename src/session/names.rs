@@ -4,6 +4,8 @@
 //! the called ID the leg that answers. With more legs the IDs of a message mean the two legs that
 //! the message is about, so that each member of a group session has its own.
 
+use serde::{Deserialize, Serialize};
+
 use super::call::Call;
 use super::party::{Party, PartyId};
 use crate::migration::context::{CallContext, SessionType};
@@ -11,7 +13,8 @@ use crate::migration::decision::{LegRole, Names};
 use crate::migration::identity::McId;
 
 /// Names of a leg that does not go by the context of its call; without any it is unknown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(super) struct OwnNames {
     /// Its MC service ID, or a functional alias in the place of one.
     pub(super) id: Option<McId>,

@@ -1,5 +1,7 @@
 //! One leg of a call.
 
+use serde::{Deserialize, Serialize};
+
 use super::command::SourcePolicy;
 use super::core::Settings;
 use super::host::Traffic;
@@ -12,11 +14,12 @@ use crate::migration::decision::{Decision, LegRole, MirrorRule};
 use crate::wire::time::Timestamp;
 
 /// Number of a leg, unique within its call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(super) struct PartyId(pub(super) u16);
 
 /// One leg of a call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Party {
     /// Its number.
     pub(super) id: PartyId,
@@ -41,6 +44,7 @@ pub(super) struct Party {
     /// Interface that faces it.
     pub(super) interface: u16,
     /// Its SDP as received.
+    #[serde(with = "octets")]
     pub(super) sdp: Option<Box<[u8]>>,
     /// What was written to it, for a stable `o=` line.
     pub(super) memory: Memory,
@@ -151,6 +155,55 @@ impl Party {
         if self.medias.len() < count {
             self.medias.reserve_exact(count - self.medias.len());
             self.medias.resize_with(count, Media::unknown);
+        }
+    }
+}
+
+/// An SDP in the journal: as octets, where a sequence of numbers would take time and room.
+mod octets {
+    use serde::de::{Deserializer, Error, Visitor};
+    use serde::{Deserialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        sdp: &Option<Box<[u8]>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match sdp {
+            Some(sdp) => serializer.serialize_bytes(sdp),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Box<[u8]>>, D::Error> {
+        let octets = Option::<Octets>::deserialize(deserializer)?;
+        Ok(octets.map(|octets| octets.0))
+    }
+
+    struct Octets(Box<[u8]>);
+
+    impl<'de> Deserialize<'de> for Octets {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_byte_buf(Visit)
+        }
+    }
+
+    struct Visit;
+
+    impl<'de> Visitor<'de> for Visit {
+        type Value = Octets;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("octets")
+        }
+
+        fn visit_bytes<E: Error>(self, octets: &[u8]) -> Result<Octets, E> {
+            Ok(Octets(octets.into()))
+        }
+
+        fn visit_byte_buf<E: Error>(self, octets: Vec<u8>) -> Result<Octets, E> {
+            Ok(Octets(octets.into()))
         }
     }
 }

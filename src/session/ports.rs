@@ -7,6 +7,10 @@
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use rustc_hash::FxHashSet;
+use serde::{Deserialize, Serialize};
 
 use super::core::{Interface, LocalAddress};
 use super::media::{Half, PortSet};
@@ -14,13 +18,21 @@ use super::options::Family;
 use super::reply::PortUse;
 
 /// Index of a local address of an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(super) struct PlaceId(u16);
+
+impl PlaceId {
+    /// As an index of [`Names::places`].
+    pub(super) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
 
 /// All local addresses with their ports.
 #[derive(Debug)]
 pub(super) struct Ports {
-    names: Vec<String>,
+    names: Arc<Names>,
     places: Vec<Place>,
     pools: Vec<Pool>,
 }
@@ -30,7 +42,7 @@ impl Ports {
     /// guess for a stranger.
     pub(super) fn new(interfaces: &[Interface], seed: &str) -> Self {
         let mut ports = Self {
-            names: interfaces.iter().map(|i| i.name.clone()).collect(),
+            names: Arc::new(Names::of(interfaces)),
             places: Vec::new(),
             pools: Vec::new(),
         };
@@ -58,7 +70,7 @@ impl Ports {
 
     /// Index of an interface.
     pub(super) fn interface(&self, name: &str) -> Option<u16> {
-        let index = self.names.iter().position(|n| n == name)?;
+        let index = self.names.interfaces.iter().position(|n| n == name)?;
         u16::try_from(index).ok()
     }
 
@@ -69,7 +81,7 @@ impl Ports {
         if found.is_empty() {
             found = self.of_family(interface, other(family));
         }
-        found.sort_by_key(|&place| std::cmp::Reverse(self.pool_of(place).free.len()));
+        found.sort_by_key(|&place| std::cmp::Reverse(self.free(place)));
         found
     }
 
@@ -108,19 +120,52 @@ impl Ports {
 
     /// How many pairs are free.
     pub(super) fn free(&self, place: PlaceId) -> usize {
-        self.pool_of(place).free.len()
+        self.pool_of(place).free_pairs()
     }
 
     /// Takes the pair that has been free for longest; the even port is returned.
     pub(super) fn take(&mut self, place: PlaceId) -> Option<u16> {
         let index = self.place(place).pool;
-        self.pools[index].free.pop_front()
+        let pool = &mut self.pools[index];
+        pool.settle();
+        pool.free.pop_front()
+    }
+
+    /// Takes this very pair, if it is one of the address's and free.
+    pub(super) fn claim(&mut self, place: PlaceId, port: u16) -> bool {
+        let index = self.place(place).pool;
+        let pool = &mut self.pools[index];
+        let ours = port % 2 == 0 && (pool.range.0..pool.range.1).contains(&port);
+        let untouched = pool.free.len() == pool.pairs;
+        ours && (untouched || pool.free.contains(&port)) && pool.claimed.insert(port)
+    }
+
+    /// Free ports in another order, that this seed gives: after a restart those that were used
+    /// last are not to be the first ones again.
+    pub(super) fn mix(&mut self, seed: &str) {
+        for pool in &mut self.pools {
+            shuffle(pool.free.make_contiguous(), seed);
+        }
+    }
+
+    /// Names of interfaces and addresses, for those who write indexes down.
+    pub(super) fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// The local address of an interface, by name.
+    pub(super) fn find(&self, interface: &str, bind: IpAddr) -> Option<PlaceId> {
+        let interface = self.interface(interface)?;
+        let same = |place: &Place| place.interface == interface && place.address.bind == bind;
+        let index = self.places.iter().position(same)?;
+        u16::try_from(index).ok().map(PlaceId)
     }
 
     /// Gives a pair back.
     pub(super) fn give_back(&mut self, place: PlaceId, port: u16) {
         let index = self.place(place).pool;
         let pool = &mut self.pools[index];
+        pool.settle();
         debug_assert!(
             pool.free.len() < pool.pairs,
             "port {port} is given back twice"
@@ -132,9 +177,9 @@ impl Ports {
     pub(super) fn usage(&self) -> Vec<PortUse> {
         let usage = |place: &Place| {
             let pool = &self.pools[place.pool];
-            let used = pool.pairs.saturating_sub(pool.free.len()) * 2;
+            let used = pool.pairs.saturating_sub(pool.free_pairs()) * 2;
             PortUse {
-                interface: self.names[usize::from(place.interface)].clone(),
+                interface: self.names.interfaces[usize::from(place.interface)].clone(),
                 address: place.address.bind,
                 min: pool.range.0,
                 max: pool.range.1,
@@ -153,6 +198,28 @@ impl Ports {
     }
 }
 
+/// What the indexes of interfaces and local addresses mean.
+#[derive(Debug)]
+pub(super) struct Names {
+    /// Names of the interfaces.
+    pub(super) interfaces: Vec<String>,
+    /// Interface and address of each place.
+    pub(super) places: Vec<(u16, IpAddr)>,
+}
+
+impl Names {
+    fn of(interfaces: &[Interface]) -> Self {
+        let place = |(index, interface): (u16, &Interface)| {
+            let address = move |address: &LocalAddress| (index, address.bind);
+            interface.addresses.iter().map(address).collect::<Vec<_>>()
+        };
+        Self {
+            interfaces: interfaces.iter().map(|i| i.name.clone()).collect(),
+            places: (0..).zip(interfaces).flat_map(place).collect(),
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Place {
     interface: u16,
@@ -166,6 +233,8 @@ struct Pool {
     range: (u16, u16),
     pairs: usize,
     free: VecDeque<u16>,
+    /// Taken out of turn, and still among the free ones: all are taken out in one go.
+    claimed: FxHashSet<u16>,
 }
 
 impl Pool {
@@ -177,6 +246,18 @@ impl Pool {
             range,
             pairs: free.len(),
             free: free.into(),
+            claimed: FxHashSet::default(),
+        }
+    }
+
+    fn free_pairs(&self) -> usize {
+        self.free.len() - self.claimed.len()
+    }
+
+    fn settle(&mut self) {
+        if !self.claimed.is_empty() {
+            let claimed = std::mem::take(&mut self.claimed);
+            self.free.retain(|port| !claimed.contains(port));
         }
     }
 }
@@ -223,6 +304,28 @@ mod tests {
         let rest: Vec<u16> = std::iter::from_fn(|| ports.take(place)).collect();
         assert_eq!((rest.len(), rest[9]), (10, first));
         assert!(rest.iter().all(|p| p % 2 == 0 && (2000..2019).contains(p)));
+    }
+
+    #[test]
+    fn a_claimed_port_is_taken_until_it_is_given_back() {
+        let mut ports = Ports::new(&[interface("a", &["127.0.0.1"], (2000, 2019))], "x");
+        let place = ports.find("a", "127.0.0.1".parse().unwrap()).unwrap();
+        assert!(ports.claim(place, 2004) && ports.claim(place, 2006));
+        for port in [2004, 2005, 1998, 2020] {
+            assert!(!ports.claim(place, port), "{port}");
+        }
+        assert_eq!((ports.free(place), ports.usage()[0].used), (8, 4));
+        ports.mix("y");
+        let first = ports.take(place).unwrap();
+        assert!(!ports.claim(place, first), "in use");
+        ports.give_back(place, 2004);
+        assert!(ports.claim(place, 2004));
+        ports.give_back(place, 2004);
+        let rest: Vec<u16> = std::iter::from_fn(|| ports.take(place)).collect();
+        assert_eq!((rest.len(), rest.last()), (8, Some(&2004)));
+        assert!(!rest.contains(&2006));
+        assert_eq!(ports.find("b", "127.0.0.1".parse().unwrap()), None);
+        assert_eq!(ports.find("a", "127.0.0.2".parse().unwrap()), None);
     }
 
     #[test]

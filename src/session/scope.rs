@@ -27,6 +27,10 @@ use crate::wire::block::{
 };
 use crate::wire::time::Timestamp;
 
+mod former;
+
+pub(super) use former::{Former, resume};
+
 /// A mirror as its logger has been told.
 #[derive(Clone, Debug)]
 pub(super) struct Mirror {

@@ -166,6 +166,7 @@ impl Sockets<'_> {
             rtp: opened.rtp,
             rtcp: opened.rtcp,
             retired: None,
+            known: [None; 2],
             told: None,
         });
         Ok(())

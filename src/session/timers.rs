@@ -77,7 +77,7 @@ pub(super) fn judge(
 }
 
 /// How long an answered call may be silent.
-fn patience(call: &Call, settings: &Settings) -> (Duration, EndReason) {
+pub(super) fn patience(call: &Call, settings: &Settings) -> (Duration, EndReason) {
     match is_held(call) {
         true => (settings.silent_timeout, EndReason::SilentTimeout),
         false => (settings.media_timeout, EndReason::MediaTimeout),
@@ -140,9 +140,13 @@ pub(super) fn is_one_way(call: &Call, host: &dyn Host, now: Timestamp) -> bool {
 /// How many legs media has come from.
 pub(super) fn speakers(call: &Call, host: &dyn Host) -> usize {
     let spoke = |party: &&super::party::Party| {
+        // A socket that is closed has counted too, in this process or in an earlier one.
+        let before = party.closed.as_ref();
         let sets = party.medias.iter().flat_map(|media| &media.sets);
-        sets.flat_map(|set| [set.rtp, set.rtcp])
-            .any(|stream| host.counters(stream).packets > 0)
+        before.is_some_and(|closed| closed.packets() > 0)
+            || sets
+                .flat_map(|set| [set.rtp, set.rtcp])
+                .any(|stream| host.counters(stream).packets > 0)
     };
     call.parties.iter().filter(spoke).count()
 }

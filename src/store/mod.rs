@@ -4,6 +4,7 @@
 //! committed together. Users are few changes, made by whoever waits for them. Nothing here is on the way of a packet or of an SDP answer.
 
 pub mod index;
+pub mod journal;
 pub mod registry;
 mod sqlite;
 pub mod users;

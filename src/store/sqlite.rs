@@ -74,9 +74,27 @@ pub(super) struct Schema {
     pub(super) steps: &'static [&'static str],
 }
 
+/// What committed data survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// A loss of power.
+    Power,
+    /// The end of the process. The file is of one process alone, which holds it locked.
+    Process,
+}
+
 /// Opens or makes a database with mode 0600, in WAL mode with full synchronisation, so that what
 /// is committed survives a loss of power.
 pub(super) fn open(path: &Path, schema: Schema) -> Result<Connection, StoreError> {
+    open_with(path, schema, Durability::Power)
+}
+
+/// The same, where what is committed survives this.
+pub(super) fn open_with(
+    path: &Path,
+    schema: Schema,
+    durability: Durability,
+) -> Result<Connection, StoreError> {
     private_file(path).map_err(|error| StoreError::Open {
         path: path.to_owned(),
         reason: error.to_string(),
@@ -84,10 +102,16 @@ pub(super) fn open(path: &Path, schema: Schema) -> Result<Connection, StoreError
     let failed = |error| classify(path, &error);
     let mut db = Connection::open(path).map_err(failed)?;
     db.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    let (locking, synchronous) = match durability {
+        Durability::Power => ("NORMAL", "FULL"),
+        Durability::Process => ("EXCLUSIVE", "NORMAL"),
+    };
+    db.pragma_update(None, "locking_mode", locking)
+        .map_err(failed)?;
     check_kind(&db, path, schema)?;
     db.pragma_update(None, "journal_mode", "WAL")
         .map_err(failed)?;
-    db.pragma_update(None, "synchronous", "FULL")
+    db.pragma_update(None, "synchronous", synchronous)
         .map_err(failed)?;
     let sound: String = db
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))

@@ -12,10 +12,13 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use self::write::{Labels, Writer};
 
+mod home;
 pub use self::primary::Primary;
 
 mod primary;
 mod write;
+
+pub use self::home::{HomeAnchor, MediaAnchor};
 
 /// Everything that one scrape shows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,12 +41,33 @@ pub struct Snapshot {
     pub homes: Homes,
     /// The embedded logger, if there is one.
     pub archive: Option<Archive>,
+    /// One entry a media anchor that is asked by SIP.
+    pub home_anchors: Vec<HomeAnchor>,
+    /// The media anchor in this process, if there is one.
+    pub media_anchor: Option<MediaAnchor>,
+    /// The call journal, if there is one.
+    pub journal: Option<Journal>,
     /// Migration records that have not ended.
     pub migrations: u64,
     /// What primaries were told of migrations.
     pub tellings: Vec<Tellings>,
     /// Whether no new calls are taken, so that the process can be ended.
     pub draining: bool,
+}
+
+/// Figures of the call journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// Calls whose latest state could not be written yet.
+    pub behind: u64,
+    /// Attempts to write that failed.
+    pub errors: u64,
+    /// Rows written and taken away.
+    pub written: u64,
+    /// Calls of an earlier process that go on.
+    pub restored: u64,
+    /// Calls of an earlier process that do not.
+    pub lost: u64,
 }
 
 /// Counts of calls.
@@ -466,6 +490,37 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    fn journal(&self, w: &mut Writer<'_>) -> fmt::Result {
+        let Some(journal) = self.journal else {
+            return Ok(());
+        };
+        w.gauge(
+            "journal_behind",
+            "Calls whose latest state could not be written to the journal yet",
+            journal.behind,
+        )?;
+        w.counter(
+            "journal_errors",
+            "Attempts to write the call journal that failed",
+            journal.errors,
+        )?;
+        w.counter(
+            "journal_rows",
+            "Rows of the call journal written or taken away",
+            journal.written,
+        )?;
+        w.counter(
+            "calls_restored",
+            "Calls of an earlier process that go on",
+            journal.restored,
+        )?;
+        w.counter(
+            "calls_not_restored",
+            "Calls of an earlier process that do not go on",
+            journal.lost,
+        )
+    }
+
     fn tellings(&self, w: &mut Writer<'_>) -> fmt::Result {
         let label = |told: &Tellings| Labels::one("primary", told.primary.clone());
         let rows = self.tellings.iter();
@@ -497,6 +552,9 @@ impl Collector for Snapshot {
         self.loggers(&mut writer)?;
         self.homes(&mut writer)?;
         self.archive(&mut writer)?;
+        self.homes_by_sip(&mut writer)?;
+        self.media_anchor(&mut writer)?;
+        self.journal(&mut writer)?;
         self.tellings(&mut writer)?;
         writer.gauge(
             "migrations",

@@ -13,5 +13,6 @@ pub mod pcapng;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod sip;
 pub mod stun;
 pub mod time;

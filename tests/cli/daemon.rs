@@ -68,6 +68,12 @@ impl Daemon {
         }
     }
 
+    /// Kills it.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Open descriptors.
     pub(crate) fn descriptors(&self) -> usize {
         let dir = format!("/proc/{}/fd", self.child.id());
@@ -106,7 +112,7 @@ impl Relay {
         let (first, last) = free_ports(20);
         let logger = format!("embedded = true\n[archive]\nports = [{first}, {last}]\n");
         for _ in 0..5 {
-            if let Some(relay) = Self::try_start(&logger, more) {
+            if let Some(relay) = Self::try_start(&logger, more, 200) {
                 return relay;
             }
         }
@@ -122,19 +128,24 @@ impl Relay {
 
     /// Starts one that copies to this logger; waits until it answers.
     pub(crate) fn with_logger(logger: &str) -> Self {
+        Self::with_room(logger, 200)
+    }
+
+    /// The same with so many ports.
+    pub(crate) fn with_room(logger: &str, ports: u16) -> Self {
         // A port that was free a moment ago may be taken by another program.
         for _ in 0..5 {
-            if let Some(relay) = Self::try_start(logger, "") {
+            if let Some(relay) = Self::try_start(logger, "", ports) {
                 return relay;
             }
         }
         panic!("no relay could be started");
     }
 
-    fn try_start(logger: &str, agreement: &str) -> Option<Self> {
+    fn try_start(logger: &str, agreement: &str, ports: u16) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let (ng, http) = (free_port(), free_port());
-        let (first, last) = free_ports(200);
+        let (first, last) = free_ports(ports);
         let text = format!(
             r#"
 [relay]
@@ -180,6 +191,30 @@ transport = "rtp"
             assert!(Instant::now() < end, "no pong: {}", relay.daemon.log());
         }
         Some(relay)
+    }
+
+    /// Starts it again, after it has ended; waits until it answers.
+    pub(crate) fn start_again(&mut self) {
+        assert!(!self.daemon.runs());
+        self.daemon = Daemon::start(self.dir.path(), &["run", "--config", "relay.toml"]);
+        eventually("the start", || {
+            assert!(self.daemon.runs(), "{}", self.daemon.log());
+            self.try_ng(&json!({ "command": "ping" }))
+        });
+    }
+
+    /// One value of `/metrics`.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let (status, text) = self.http("GET", "/metrics", "");
+        assert_eq!(status, 200);
+        let line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        text.lines()
+            .find_map(line)
+            .unwrap_or_else(|| panic!("no {name} in {text}"))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
     }
 
     pub(crate) fn ng_address(&self) -> SocketAddr {

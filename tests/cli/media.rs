@@ -40,6 +40,37 @@ impl Call {
         Self { id, parties }
     }
 
+    /// Ports of the relay, as the parties know them.
+    pub(crate) fn ports(&self) -> [u16; 2] {
+        [0, 1].map(|party: usize| self.parties[party].peer_addr().unwrap().port())
+    }
+
+    /// Offers anew from one of the parties, and answers; the ports that the relay names.
+    pub(crate) fn again(&self, relay: &mut Relay) -> [u16; 2] {
+        let port = |party: usize| self.parties[party].local_addr().unwrap().port();
+        let offer = relay.ng(&json!({
+            "command": "offer", "call-id": self.id, "from-tag": "a", "to-tag": "b",
+            "sdp": sdp(port(0)),
+        }));
+        let answer = relay.ng(&json!({
+            "command": "answer", "call-id": self.id, "from-tag": "a", "to-tag": "b",
+            "sdp": sdp(port(1)),
+        }));
+        [media_port(&answer), media_port(&offer)]
+    }
+
+    /// Whether what a stranger sends to the relay's port reaches a party.
+    pub(crate) fn lets_strangers_in(&self) -> bool {
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let [to, _] = self.ports();
+        stranger
+            .send_to(&rtp(0, 60_000), ("127.0.0.1", to))
+            .unwrap();
+        let wait = Some(Duration::from_millis(200));
+        self.parties[1].set_read_timeout(wait).unwrap();
+        self.parties[1].recv(&mut [0; 2_000]).is_ok()
+    }
+
     /// Sends a packet each way and waits for it on the other side.
     pub(crate) fn exchange(&self, sequence: u16) {
         for (from, to) in [(0, 1), (1, 0)] {

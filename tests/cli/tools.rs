@@ -23,6 +23,7 @@ pub(crate) fn homeward(dir: &Path) -> Command {
         .current_dir(dir)
         .env_remove("HOMEWARD_CONFIG")
         .env_remove("HOMEWARD_LOG")
+        .env_remove("HOMEWARD_URL")
         .env_remove("RUST_BACKTRACE")
         .stdin(Stdio::null());
     command

@@ -2,7 +2,16 @@
 
 use crate::tools::run;
 
-const COMMANDS: [&str; 4] = ["run", "logger", "demo", "check"];
+const COMMANDS: [&str; 8] = [
+    "run",
+    "logger",
+    "demo",
+    "check",
+    "calls",
+    "explain",
+    "migrations",
+    "drain",
+];
 
 #[test]
 fn help_is_aligned_and_says_what_a_command_does() {

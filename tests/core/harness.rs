@@ -13,6 +13,7 @@ use homeward::session::command::{
 use homeward::session::core::{Anchor, Core, Event, Interface, LocalAddress, Settings, World};
 use homeward::session::host::{BindError, Host, Room, StreamCounters, Taken};
 use homeward::session::ids::{CallId, HomeId, MirrorId, StreamId, WorkerIndex};
+use homeward::session::journal::{NotRestored, Numbers, Record};
 use homeward::session::options::{Family, Learning};
 use homeward::session::reply::{CallView, Error, Explanation, Reply, Statistics};
 use homeward::session::request::{Delete, Exchange, Query, Request};
@@ -128,6 +129,10 @@ pub(crate) struct Rig {
     pub(crate) now: Timestamp,
     /// Commands of the last step.
     pub(crate) log: Vec<Command>,
+    settings: Settings,
+    /// What is on disk: records by number, and the numbers given.
+    pub(crate) disk: BTreeMap<u64, Vec<u8>>,
+    pub(crate) numbers: Numbers,
 }
 
 pub(crate) const LIMITS: HomeLimits = HomeLimits {
@@ -179,7 +184,10 @@ pub(crate) fn settings() -> Settings {
 impl Rig {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
-            core: Core::new(settings),
+            core: Core::new(settings.clone()),
+            settings,
+            disk: BTreeMap::new(),
+            numbers: Numbers::default(),
             ground: Ground::default(),
             flows: BTreeMap::new(),
             mirrors: BTreeMap::new(),
@@ -545,6 +553,84 @@ impl Rig {
         let change = self.registry.prepare_add(new, self.now).unwrap();
         self.registry.commit(change);
         self.event(Event::RegistryChanged);
+    }
+
+    /// Writes all changes down; numbers of the calls that were written.
+    pub(crate) fn write(&mut self) -> Vec<u64> {
+        let mut written = Vec::new();
+        while let Some(entry) = self.core.poll_journal(&self.ground) {
+            match entry.call {
+                Some(call) => {
+                    self.disk.insert(entry.number, call.encode());
+                    written.push(entry.number);
+                }
+                None => {
+                    let known = self.disk.remove(&entry.number);
+                    assert!(known.is_some(), "taken back, and never written");
+                }
+            }
+        }
+        self.numbers = self.core.numbers();
+        assert!(!self.core.journal_waits());
+        written
+    }
+
+    /// Kills the process and starts another one with these settings; calls that do not go on, with
+    /// the reason.
+    pub(crate) fn restart_with(&mut self, settings: Settings) -> Vec<(CallId, NotRestored)> {
+        self.core = Core::new(settings.clone());
+        self.settings = settings;
+        self.ground.bound.clear();
+        self.ground.counters.clear();
+        for (_, pairs) in std::mem::take(&mut self.ground.taped).into_values() {
+            self.ground.room = self.ground.room.map(|room| room + pairs);
+        }
+        self.flows.clear();
+        self.mirrors.clear();
+        self.homes.clear();
+        // Numbers that were given and not written down are not met again.
+        self.core.go_on(Numbers {
+            call: self.numbers.call + 1_000,
+            stream: self.numbers.stream + 1_000,
+            mirror: self.numbers.mirror + 1_000,
+        });
+        self.core.keep_journal();
+        let mut lost = Vec::new();
+        for (number, bytes) in self.disk.clone() {
+            let record = Record::decode(&bytes).unwrap();
+            let id = record.call_id().clone();
+            if let Err(why) = self.restore(record) {
+                self.disk.remove(&number);
+                lost.push((id, why));
+            }
+        }
+        self.write();
+        lost
+    }
+
+    /// The same with the settings that it had.
+    pub(crate) fn restart(&mut self) -> Vec<(CallId, NotRestored)> {
+        self.restart_with(self.settings.clone())
+    }
+
+    pub(crate) fn restore(&mut self, record: Record) -> Result<(), NotRestored> {
+        let world = World {
+            registry: &self.registry,
+            agreements: &self.agreements,
+        };
+        let outcome = self
+            .core
+            .restore(record, &world, &mut self.ground, self.now);
+        while let Some(command) = self.core.poll_command() {
+            // What was bound and is not wanted was never configured.
+            if let Command::Close { stream } = command {
+                assert!(self.ground.bound.remove(&stream).is_some());
+            } else {
+                self.apply(command);
+            }
+        }
+        self.check();
+        outcome
     }
 
     pub(crate) fn ended(&self) -> Vec<EndReason> {

@@ -15,4 +15,5 @@ mod mirrors;
 mod ports;
 mod redirect;
 mod redirect_changes;
+mod restart;
 mod simulation;

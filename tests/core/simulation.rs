@@ -3,6 +3,7 @@
 //! `HOMEWARD_SEED=n` runs one seed, `HOMEWARD_STEPS=n` more or fewer steps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::Duration;
 
@@ -12,10 +13,12 @@ use homeward::migration::decision::{MirrorRule, Outcome};
 use homeward::session::command::{Flow, Route};
 use homeward::session::core::Event;
 use homeward::session::ids::{CallId, StreamId};
+use homeward::session::journal::NotRestored;
 use homeward::session::options::Family;
 use homeward::session::reply::{CallView, Explanation, HomeState, LaneExplanation, Reply};
 use homeward::session::request::{Delete, Exchange, Request};
 use homeward::wire::block::{Direction, MediaKind, StreamKind};
+use homeward::wire::time::Timestamp;
 
 use crate::harness::{Rig, agreement, context, exchange, head, settings};
 
@@ -33,6 +36,26 @@ fn whatever_happens_nothing_leaks() {
     }
 }
 
+/// The same, with a journal that is written now and then, and processes that are killed at any
+/// moment: a call goes on as it was written down, or is gone.
+#[test]
+fn calls_outlive_any_number_of_restarts() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let steps = number("HOMEWARD_STEPS").unwrap_or(600);
+    let seeds = number("HOMEWARD_SEED").map_or_else(|| (11..=14).collect(), |seed| vec![seed]);
+    for seed in seeds {
+        let mut simulation = Simulation::new(seed);
+        simulation.rig.core.keep_journal();
+        let run = catch_unwind(AssertUnwindSafe(move || {
+            simulation.run_with_restarts(steps)
+        }));
+        if let Err(panic) = run {
+            eprintln!("the simulation failed: HOMEWARD_SEED={seed}");
+            resume_unwind(panic);
+        }
+    }
+}
+
 struct Simulation {
     rig: Rig,
     dice: Dice,
@@ -40,6 +63,9 @@ struct Simulation {
     /// Streams facing home that workers bypass.
     lost: BTreeSet<StreamId>,
 }
+
+/// What of a call must be the same after a restart: when it was made, and its sockets.
+type Kept = BTreeMap<CallId, (Timestamp, BTreeSet<(StreamId, SocketAddr)>)>;
 
 impl Simulation {
     fn new(seed: u64) -> Self {
@@ -73,6 +99,71 @@ impl Simulation {
         assert_eq!(self.rig.core.poll_timeout(), None);
         let ports = self.rig.core_statistics().ports;
         assert!(ports.iter().all(|port| port.used == 0));
+    }
+
+    fn run_with_restarts(mut self, steps: u64) {
+        let mut kept = Kept::new();
+        let (mut restarts, mut restored) = (0, 0);
+        for _ in 0..steps {
+            match self.dice.below(20) {
+                0..3 => {
+                    self.rig.write();
+                    kept = self.calls();
+                }
+                3 => {
+                    self.restart(&kept);
+                    kept = self.calls();
+                    restarts += 1;
+                    restored += kept.len();
+                }
+                _ => self.step(),
+            }
+            self.check();
+        }
+        assert!(
+            restarts > 10 && restored > restarts,
+            "{restored} in {restarts}"
+        );
+    }
+
+    /// Kills the process and starts another one, while somebody may have taken ports.
+    fn restart(&mut self, kept: &Kept) {
+        (self.rig.ground.left, self.rig.ground.broken) = (None, false);
+        if self.dice.below(3) == 0 {
+            self.rig.now = self.rig.now + Duration::from_secs(self.dice.below(100));
+        }
+        let lost = self.rig.restart();
+        let now = self.calls();
+        for (id, (created, sockets)) in &now {
+            let (before, former) = &kept[id];
+            assert_eq!(created, before);
+            // Retired ones whose time is over are gone.
+            assert!(sockets.is_subset(former), "{sockets:?} {former:?}");
+        }
+        let gone: BTreeSet<&CallId> = lost.iter().map(|(id, _)| id).collect();
+        for id in kept.keys() {
+            assert!(now.contains_key(id) != gone.contains(id), "{id}");
+        }
+        assert_eq!(now.len() + gone.len(), kept.len());
+        for (id, why) in &lost {
+            let known = matches!(why, NotRestored::Over | NotRestored::Taken(_));
+            assert!(known, "{id}: {why}");
+        }
+    }
+
+    fn calls(&mut self) -> Kept {
+        let Ok(Reply::Calls(ids)) = self.rig.request(Request::List { limit: 1000 }) else {
+            panic!("no list");
+        };
+        let mut kept = Kept::new();
+        for id in ids {
+            let view = self.rig.view(&id.0).unwrap();
+            let medias = view.parties.iter().flat_map(|party| &party.medias);
+            let streams = medias.flat_map(|media| &media.streams);
+            let sockets = streams.map(|stream| (stream.stream, stream.local));
+            kept.insert(id, (view.created, sockets.collect()));
+        }
+        kept
     }
 
     fn step(&mut self) {
@@ -186,7 +277,7 @@ impl Simulation {
         let stream = all[self.dice.index(all.len())];
         self.rig.hear(stream);
         let port = u16::try_from(40_000 + self.dice.below(5)).unwrap();
-        let address = std::net::SocketAddr::new("198.51.100.1".parse().unwrap(), port);
+        let address = SocketAddr::new("198.51.100.1".parse().unwrap(), port);
         if let Some(counters) = self.rig.ground.counters.get_mut(&stream) {
             counters.learned = Some(address);
         }

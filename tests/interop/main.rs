@@ -10,6 +10,7 @@
 #[path = "../common/skip.rs"]
 mod skip;
 
+mod anchor;
 mod http;
 mod party;
 mod ports;

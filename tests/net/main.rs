@@ -6,6 +6,7 @@
 mod bad_input;
 mod carried;
 mod commands;
+mod drain;
 mod groups;
 mod harness;
 mod late;
@@ -13,4 +14,6 @@ mod limits;
 mod migration;
 mod mirrored;
 mod primary;
+mod redirect;
+mod reload;
 mod rows;

@@ -2,6 +2,8 @@
 //! sockets, signalling over NG, migrations over HTTP, media from real parties, recordings read
 //! back. A test is named after the row of the requirement that it is about.
 
+mod home;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Bench, Call, Party, Recorded, Setup, agreement, context};

@@ -130,6 +130,34 @@ fn rtp(sequence: u16) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn a_restarted_relay_ends_what_does_not_go_on() {
+    let door = Alone::start();
+    for mirror in [1, 2, 3, 9] {
+        let path = format!("/v1/mirrors/r/{mirror}");
+        assert_eq!(door.put(&path, call("c")).await, 204);
+    }
+    assert_eq!(door.put("/v1/mirrors/other/1", call("c")).await, 204);
+    let only =
+        |first: u64, last: u64, open: &[u64]| json!({ "first": first, "last": last, "open": open });
+    let path = "/v1/relays/r/mirrors";
+    assert_eq!(door.put(path, only(0, 3, &[2])).await, 204);
+    assert_eq!(
+        door.service.handle().open_mirrors(),
+        3,
+        "2 and 9, and the other relay's"
+    );
+    assert_eq!(door.put(path, only(4, u64::MAX, &[])).await, 204);
+    assert_eq!(door.service.handle().open_mirrors(), 2);
+    for bad in [
+        json!({}),
+        json!({ "first": -1, "last": 2, "open": [] }),
+        json!([1]),
+    ] {
+        assert!((400..500).contains(&door.put(path, bad).await));
+    }
+}
+
+#[tokio::test]
 async fn packets_belong_to_the_announced_call_from_the_first_one_on() {
     let alone = Alone::start();
     let sender = UdpSocket::bind((HERE, 0)).unwrap();

@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 use super::fault::Injector;
 use super::intake::{Arrival, BATCH, Intake, Received, Watch};
 use super::registry::{Attached, Command};
+use super::returning::Returned;
 use super::service::Shared;
 use super::writer::Batch;
 
@@ -63,6 +64,8 @@ struct State {
 struct Slot {
     /// The stream that it belongs to.
     live: Option<Live>,
+    /// Set if its packets are returned.
+    back: Option<Arc<Returned>>,
     /// The one before, for packets that were received before the given time and not read yet.
     before: Option<(Timestamp, Live)>,
 }
@@ -171,8 +174,12 @@ impl Receiver {
         self.state.now = self.state.shared.clock.now();
         self.state.dropped(received);
         for place in 0..received.count {
-            if let Some(arrival) = self.intake.arrival(received, place) {
-                self.state.arrival(&arrival);
+            let Some(arrival) = self.intake.arrival(received, place) else {
+                continue;
+            };
+            if self.state.arrival(&arrival) {
+                // A full socket loses it, as any network may.
+                let _ = self.intake.send_back(received, place);
             }
         }
     }
@@ -210,7 +217,13 @@ impl Receiver {
                     call,
                     id,
                     info,
-                } => self.state.assign(at, port, call, id, *info),
+                    back,
+                } => {
+                    self.state.assign(at, port, call, id, *info);
+                    if let Some(slot) = self.state.ports.get_mut(&port) {
+                        slot.back = back;
+                    }
+                }
                 Command::Release { due, stream } => self.state.later(due, Due::Release(stream)),
                 Command::Close { due, call, streams } => {
                     self.state.later(due, Due::Close(call, streams));
@@ -253,7 +266,9 @@ impl Receiver {
         if *owner != Some(stream.id) {
             return;
         }
-        if self.state.standalone {
+        let slot = self.state.ports.get(&stream.port);
+        let returned = slot.is_some_and(|slot| slot.back.is_some());
+        if self.state.standalone && !returned {
             *owner = None;
         } else {
             registry.ports.remove(&stream.port);
@@ -268,10 +283,18 @@ fn canonical(relays: &[IpAddr]) -> Vec<IpAddr> {
 }
 
 impl State {
-    fn arrival(&mut self, arrival: &Arrival<'_>) {
+    /// Takes a packet; gives whether it is to be returned.
+    fn arrival(&mut self, arrival: &Arrival<'_>) -> bool {
+        if let Some(back) = self
+            .ports
+            .get(&arrival.port)
+            .and_then(|slot| slot.back.clone())
+        {
+            return self.anchored(arrival, &back);
+        }
         if !self.relays.contains(&arrival.source.ip().to_canonical()) {
             self.shared.counters.strangers.add(1);
-            return;
+            return false;
         }
         if let Some(mut faults) = self.faults.take() {
             if let Some(bytes) = faults.pass(arrival.bytes) {
@@ -281,6 +304,21 @@ impl State {
         } else {
             self.take(arrival, arrival.bytes);
         }
+        false
+    }
+
+    /// A packet at a port of the media anchor.
+    fn anchored(&mut self, arrival: &Arrival<'_>, back: &Returned) -> bool {
+        if !back.takes(arrival.source) {
+            self.shared.counters.elsewhere.add(1);
+            return false;
+        }
+        let returned = back.note(arrival.time);
+        if returned {
+            self.shared.counters.returned.add(1);
+        }
+        self.store(arrival.port, arrival.time, arrival.bytes);
+        returned
     }
 
     fn take(&mut self, arrival: &Arrival<'_>, bytes: &[u8]) {

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Plan;
@@ -12,7 +13,8 @@ use crate::wire::sdp::Session;
 
 /// Memory of one leg, as the receiver of descriptions. Empty at the start; texts are kept only
 /// if an option asks for them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Memory {
     /// Address written to `o=` first.
     address: Option<IpAddr>,
@@ -22,14 +24,15 @@ pub struct Memory {
 }
 
 /// The version that was written, and a hash of everything but it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Written {
     version: u64,
     digest: u64,
 }
 
 /// First values of what is fixed, each from the first message that asked for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 struct Fixed {
     user: Option<Box<str>>,
     id: Option<Box<str>>,

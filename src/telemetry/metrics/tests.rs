@@ -62,6 +62,24 @@ fn every_metric_has_its_meaning_and_unit() {
             packets: vec![("stored", 48)],
             ..Archive::default()
         }),
+        home_anchors: vec![HomeAnchor {
+            name: "hq".into(),
+            legs: 2,
+            answered: 3,
+            failures: vec![("refused", 1)],
+            datagrams: vec![("stranger", 4)],
+        }],
+        media_anchor: Some(MediaAnchor {
+            calls: 1,
+            taken: 2,
+            failures: vec![("loop", 3)],
+            packets: vec![("returned", 4)],
+            datagrams: vec![("stranger", 5)],
+        }),
+        journal: Some(Journal {
+            behind: 4,
+            ..Journal::default()
+        }),
         migrations: 6,
         tellings: vec![Tellings {
             primary: "p.example".into(),
@@ -98,6 +116,7 @@ fn every_metric_has_its_meaning_and_unit() {
         "homeward_logger_free_pairs{logger=\"hq\"} 50",
         "homeward_announcements_total{logger=\"hq\",result=\"taken\"} 7",
         "homeward_archive_packets_total{outcome=\"stored\"} 48",
+        "homeward_journal_behind 4",
         "homeward_migrations 6",
         "homeward_draining 1",
     ] {

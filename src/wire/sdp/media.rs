@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::attribute::{Attribute, Key, payload_type};
 use super::{Connection, Session};
 use crate::wire::block::MediaKind;
@@ -189,7 +191,8 @@ pub struct Rtcp {
 }
 
 /// What the author of a description does with a media (RFC 8866 6.7, RFC 3264 5.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Direction {
     /// Sends and receives.
     #[default]
@@ -235,7 +238,8 @@ impl Direction {
 }
 
 /// The protocol of an m-line, as far as RTP goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// `RTP/AVP` (RFC 3551).
     Avp,
