@@ -10,6 +10,9 @@ use crate::runtime::relay;
 pub(super) struct RunArgs {
     #[command(flatten)]
     common: Common,
+    /// Replace the relay that runs on this data directory: its calls go on without losing a packet
+    #[arg(long)]
+    take_over: bool,
 }
 
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<Status> {
@@ -18,6 +21,6 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<Status> {
         Err(status) => return Ok(status),
     };
     args.common.start_logging(&config)?;
-    relay::run_until_signal(&config, args.common.origin())?;
+    relay::run_until_signal(&config, args.common.origin(), args.take_over)?;
     Ok(Status::Good)
 }

@@ -43,7 +43,7 @@ impl Recorder {
                 let _ = after(RETRY).recv();
             }
             batch.extend(jobs.try_iter().take(AT_ONCE - batch.len()));
-            if self.shared.abandoned() {
+            if self.shared.abandoned() || self.shared.suspended() {
                 return;
             }
             for (job, outcome) in self.pass(batch) {
@@ -90,7 +90,7 @@ impl Recorder {
             let file = File::open(self.layout.segment(extent.segment))?;
             let mut at = extent.start;
             while at < extent.end {
-                if self.shared.abandoned() {
+                if self.shared.abandoned() || self.shared.suspended() {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
                 let Some(Ok(block)) = read_block(&file, at, &mut buffer)? else {

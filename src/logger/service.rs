@@ -300,6 +300,7 @@ pub(super) struct Shared {
     pub(super) waker: Waker,
     pub(super) pending: AtomicBool,
     pub(super) stopping: AtomicBool,
+    pub(super) suspended: AtomicBool,
     pub(super) abandoned: AtomicBool,
 }
 
@@ -311,6 +312,11 @@ impl Shared {
     /// The service stops, orderly or not.
     pub(super) fn ending(&self) -> bool {
         self.stopping.load(Ordering::Acquire) || self.abandoned()
+    }
+
+    /// The service stops, and another process goes on with it.
+    pub(super) fn suspended(&self) -> bool {
+        self.suspended.load(Ordering::Acquire)
     }
 
     /// The service was dropped without being stopped: everything stays as it lies.
@@ -404,6 +410,15 @@ impl Service {
     /// Takes what has arrived, closes all open recordings, and ends the threads. Notices can still
     /// be drawn from [`Service::recordings`] afterwards.
     pub fn stop(mut self) {
+        self.handle.shared.stopping.store(true, Ordering::Release);
+        self.join();
+    }
+
+    /// Takes what has arrived and makes it durable, and ends the threads; for a process that goes
+    /// on at once. Calls stay open: the next start makes their recordings up to here, marked
+    /// incomplete, and those of calls that had ended.
+    pub fn suspend(mut self) {
+        self.handle.shared.suspended.store(true, Ordering::Release);
         self.handle.shared.stopping.store(true, Ordering::Release);
         self.join();
     }

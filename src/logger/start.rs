@@ -50,6 +50,7 @@ pub(super) fn start(
         waker: watch.waker(),
         pending: AtomicBool::new(true),
         stopping: AtomicBool::new(false),
+        suspended: AtomicBool::new(false),
         abandoned: AtomicBool::new(false),
     });
 

@@ -207,7 +207,8 @@
 //! | `[ng]` | `allow` |
 //! | `[http]` | `token_file`, and what is in the file; it cannot be taken away while a socket beyond loopback is open |
 //! | `[[logger]]` | all keys, and what is in `announce_token_file`; but an embedded logger can only be taken away |
-//! | `[[agreement]]` | all keys |
+//! | `[[agreement]]` | all keys but `tell` and `tell_token_file` |
+//! | `[[partner]]` | all keys, and what is in `token_file`; if the logger was started with users or partners |
 //! | `[archive]` of `homeward logger` | `relays` |
 //! | `[log]` | `filter`, unless `--log` was given |
 //!

@@ -36,6 +36,10 @@
 //!
 //! There is no TLS in this version: `tell` goes to loopback or into `relay.plain_networks` only.
 //!
+//! Partners, what is agreed with them, and all tokens can change while the logger runs
+//! ([`operations`](super::operations)): they count from the next request on, and one that is taken
+//! away is a stranger from then on. What it has told stays.
+//!
 //! ## Users
 //!
 //! With the token of `[http]`:
@@ -119,6 +123,8 @@
 //! It tells each record that is added, changed or ended, one at a time, from a queue in which each
 //! record stands once. `GET /v1/migrations` of the relay shows for each record `told`: `pending`,
 //! `accepted`, `refused` or `unreachable`, and `told_reason`; null where there is nothing to tell.
+//! The primary's last word is kept with the record, and so is that it was about an earlier state of
+//! it: then it is told again after a start, however long ago it has ended.
 //!
 //! - **Accepted**: nothing else happens.
 //! - **Refused**: the record has failed from then on, with the primary's reason, and
@@ -128,7 +134,8 @@
 //!   told again with pauses of five seconds at most.
 //!
 //! A record's expiry by `until` needs no telling, since the primary knows it. After a start
-//! everything open is told again, and what has ended within the last seven days. `trigger` is
+//! everything open that has not failed is told again, and what has ended within the last seven days.
+//! `trigger` is
 //! recorded on both sides; the primary cannot ask a relay to begin a migration.
 //!
 //! ## The database
@@ -141,7 +148,9 @@
 //! start all is encrypted anew, and the former key can go.
 //!
 //! A damaged file, or one of a later version, stops the start with a message that says what to do.
-//! A change that cannot be stored is refused (503) and leaves everything as it was.
+//! A change that cannot be stored is refused (503) and leaves everything as it was. Tellings that
+//! arrive while others are being written are stored together with one wait for the disk, at most
+//! 256 at a time; each is answered when it is durable.
 //!
 //! ## Metrics
 //!

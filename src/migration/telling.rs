@@ -116,7 +116,7 @@ pub struct Tellings {
     order: VecDeque<RecordId>,
     /// Sequence of the latest change of records that wait.
     waiting: BTreeMap<RecordId, u64>,
-    /// The primary's last word on each record.
+    /// The primary's last word on each record; of the eldest not, if there are too many.
     answered: BTreeMap<RecordId, Told>,
     sequence: u64,
     /// Why the primary could not be told the last time.
@@ -127,6 +127,7 @@ pub struct Tellings {
 
 impl Tellings {
     /// An empty queue; beyond `limit` records that wait further ones are dropped and counted.
+    /// As many answers are remembered.
     pub const fn new(limit: usize) -> Self {
         Self {
             limit,
@@ -175,7 +176,7 @@ impl Tellings {
         }
         let current = self.take(id, sequence);
         if current {
-            self.answered.insert(id, told);
+            self.restore(id, told);
         }
         current
     }
@@ -203,10 +204,11 @@ impl Tellings {
         }
     }
 
-    /// A record that has ended and was told is not asked for any more.
-    pub fn forget(&mut self, id: RecordId) {
-        if !self.waiting.contains_key(&id) {
-            self.answered.remove(&id);
+    /// What the primary has said of this record before the queue was made.
+    pub fn restore(&mut self, id: RecordId, told: Told) {
+        self.answered.insert(id, told);
+        if self.answered.len() > self.limit {
+            self.answered.pop_first();
         }
     }
 
@@ -303,8 +305,20 @@ mod tests {
         assert!(queue.answered(id, sequence, Told::Accepted));
         assert_eq!(queue.told(RecordId(2)), Some(Told::Pending));
         assert_eq!(queue.told(RecordId(3)), None);
-        queue.forget(RecordId(1));
+        assert_eq!(queue.told(RecordId(1)), Some(Told::Accepted));
+    }
+
+    #[test]
+    fn answers_of_before_count_and_are_bounded() {
+        let mut queue = Tellings::new(2);
+        for id in 1..=3 {
+            queue.restore(RecordId(id), Told::Refused("no-agreement".into()));
+        }
         assert_eq!(queue.told(RecordId(1)), None);
+        assert_eq!(queue.told(RecordId(3)).unwrap().as_str(), "refused");
+        queue.push(RecordId(3), now(1));
+        assert_eq!(queue.told(RecordId(3)), Some(Told::Pending));
+        assert_eq!(queue.last_word(RecordId(3)).unwrap().as_str(), "refused");
     }
 
     #[test]

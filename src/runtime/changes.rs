@@ -6,11 +6,12 @@
 //! start ([`Sorter::later`]), or concerns only the check of the file.
 
 use crate::config::{
-    Address, Anchor, Announce, Archive, Config, Http, Interface, Log, Logger, Ng, Relay, Tell,
-    Transport,
+    Address, Anchor, Announce, Archive, Config, Http, Interface, Log, Logger, Ng, Partner, Relay,
+    Tell, Transport,
 };
 use crate::migration::agreement::Agreement;
 use crate::migration::identity::SystemName;
+use crate::migration::profile::Partner as Terms;
 
 /// What became of the differences.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +78,7 @@ pub(super) fn of_logger(old: &Config, new: &Config) -> (Config, Changes) {
     http(&mut force.http, new_http, &mut sorter);
     // Of the section it concerns only whose users are kept.
     sorter.later("relay.system", &force.relay.system, &new_relay.system);
-    sorter.later("partner", &force.partners, new_partners);
+    partners(&mut force, new_partners, &mut sorter);
     sorter.later("users", &force.users, new_users);
     archive(&mut force.archive, new_archive, true, &mut sorter);
     sorter.later("media_anchor", &force.media_anchor, new_media_anchor);
@@ -341,6 +342,47 @@ fn agreements(force: &Config, new: &[Agreement], sorter: &mut Sorter) -> Vec<Agr
     found
 }
 
+/// The partners in force; where no users are kept there is no door for them yet.
+fn partners(force: &mut Config, new: &[Partner], sorter: &mut Sorter) {
+    if force.users.is_none() {
+        return sorter.later("partner", &force.partners.as_slice(), &new);
+    }
+    let mut found = Vec::new();
+    for partner in new {
+        let Partner {
+            terms:
+                Terms {
+                    system,
+                    kind: _,
+                    services: _,
+                    interconnected: _,
+                },
+            token_file: _,
+        } = partner;
+        let key = format!("partner[{system}]");
+        if *system == force.relay.system {
+            sorter.restart(&key, "this is the name of our own system until then");
+            continue;
+        }
+        match force
+            .partners
+            .iter()
+            .find(|old| old.terms.system == *system)
+        {
+            Some(old) if old == partner => {}
+            Some(_) => sorter.applied(&key, "changed"),
+            None => sorter.applied(&key, "added"),
+        }
+        found.push(partner.clone());
+    }
+    for old in &force.partners {
+        if new.iter().all(|p| p.terms.system != old.terms.system) {
+            sorter.applied(&format!("partner[{}]", old.terms.system), "removed");
+        }
+    }
+    force.partners = found;
+}
+
 fn archive(force: &mut Archive, new: &Archive, alone: bool, sorter: &mut Sorter) {
     let Archive {
         dir,
@@ -375,174 +417,4 @@ fn log(force: &mut Log, new: &Log, sorter: &mut Sorter) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use super::*;
-    use crate::config::check;
-
-    fn config(text: &str) -> Config {
-        check(text).unwrap_or_else(|mistakes| panic!("{mistakes:#?}\n{text}"))
-    }
-
-    /// A whole file, with these lines in `[relay]` and these after it.
-    fn file(relay: &str, rest: &str) -> Config {
-        config(&format!(
-            "[relay]\nsystem = \"p.example\"\n{relay}\n{rest}\n"
-        ))
-    }
-
-    const TWO: &str = "[[logger]]\nname = \"a\"\ntransport = \"rtp\"\naddress = \"127.0.0.1\"\n\
-                       ports = [50000, 50099]\n[[logger]]\nname = \"b\"\ntransport = \"rtp\"\n\
-                       address = \"127.0.0.1\"\nports = [50100, 50199]\n";
-
-    #[test]
-    fn the_same_file_changes_nothing() {
-        let old = file(
-            "",
-            &format!("{TWO}[[agreement]]\nprimary = \"h.example\"\n"),
-        );
-        let (force, changes) = of_relay(&old, &old.clone());
-        assert_eq!((force, changes), (old, Changes::default()));
-    }
-
-    #[test]
-    fn limits_apply_and_the_ground_stays() {
-        let old = file("", TWO);
-        let new = file(
-            "max_calls = 7\nmedia_timeout = 5\nworkers = 3\ndata_dir = \"elsewhere\"\n\
-             learning = \"off\"",
-            &format!("[ng]\nallow = [\"127.0.0.9\"]\n[http]\nlisten = \"127.0.0.1:81\"\n{TWO}"),
-        );
-        let (force, changes) = of_relay(&old, &new);
-        assert_eq!(
-            changes.applied,
-            [
-                "relay.max_calls: changed",
-                "relay.media_timeout: changed",
-                "relay.learning: changed",
-                "ng.allow: changed",
-            ]
-        );
-        assert_eq!(
-            changes.restart,
-            [
-                "relay.data_dir: changed",
-                "relay.workers: changed",
-                "http.listen: changed",
-                "archive.dir: changed",
-            ]
-        );
-        assert_eq!((force.relay.max_calls, force.relay.workers), (7, 0));
-        assert_eq!(force.http.listen, old.http.listen);
-        // What waits for a start is told again and again.
-        let (_, again) = of_relay(&force, &new);
-        assert_eq!((again.applied.len(), again.restart), (0, changes.restart));
-        assert_eq!(of_relay(&force, &old).1.restart, Vec::<String>::new());
-    }
-
-    #[test]
-    fn agreements_and_loggers_come_change_and_go() {
-        let agreed = |primary: &str, more: &str| {
-            format!("[[agreement]]\nprimary = \"{primary}\"\nloggers = [\"b\"]\n{more}\n")
-        };
-        let old = file(
-            "",
-            &format!(
-                "{TWO}{}{}",
-                agreed("h.example", ""),
-                agreed("i.example", "")
-            ),
-        );
-        let only_b = TWO.replace("\"a\"", "\"c\"").replace("50100", "50102");
-        let new = file(
-            "",
-            &format!(
-                "{only_b}{}{}",
-                agreed("i.example", "media = [\"audio\"]"),
-                agreed("j.example", "")
-            ),
-        );
-        let (force, changes) = of_relay(&old, &new);
-        assert_eq!(
-            changes.applied,
-            [
-                "logger[c]: added",
-                "logger[b]: changed",
-                "logger[a]: removed",
-                "agreement[i.example]: changed",
-                "agreement[j.example]: added",
-                "agreement[h.example]: removed",
-            ]
-        );
-        assert_eq!(changes.restart, Vec::<String>::new());
-        assert_eq!(
-            (force.loggers, force.agreements),
-            (new.loggers, new.agreements)
-        );
-    }
-
-    #[test]
-    fn an_embedded_logger_begins_with_the_process_and_an_interface_too() {
-        let old = file("", TWO);
-        let more = "[[logger]]\nname = \"here\"\ntransport = \"rtp\"\nembedded = true\n\
-                    [[interface]]\nname = \"new\"\naddresses = \"127.0.0.1\"\nports = [3000, 3009]\n";
-        let new = file("", &format!("{TWO}{more}"));
-        let (force, changes) = of_relay(&old, &new);
-        assert_eq!(changes.applied, Vec::<String>::new());
-        let [added, removed, first, logger] = &changes.restart[..] else {
-            panic!("{changes:?}");
-        };
-        assert!(added.starts_with("interface[new]: added"), "{added}");
-        assert!(removed.starts_with("interface[default]: removed"));
-        assert!(first.contains("default"), "{first}");
-        assert!(logger.starts_with("logger[here]: added"), "{logger}");
-        assert_eq!(force, old);
-        // The other way round it goes at once: its mirrors move, and it has nothing more to do.
-        let (force, changes) = of_relay(&new, &old);
-        assert_eq!(changes.applied, ["logger[here]: removed"]);
-        assert_eq!(force.loggers, old.loggers);
-    }
-
-    #[test]
-    fn a_socket_beyond_loopback_never_loses_its_token() {
-        let mut old = file("", "[http]\ntoken_file = \"t\"");
-        old.http.listen = vec![SocketAddr::from(([192, 0, 2, 1], 80))];
-        let new = file("", "");
-        let (force, changes) = of_relay(&old, &new);
-        assert_eq!(force.http, old.http);
-        assert_eq!(
-            changes.restart,
-            ["http.listen: changed", "http.token_file: changed"]
-        );
-        let other = file("", "[http]\ntoken_file = \"u\"");
-        let (force, changes) = of_relay(&old, &other);
-        assert_eq!(force.http.token_file, Some("u".into()));
-        assert_eq!(changes.applied, ["http.token_file: changed"]);
-    }
-
-    #[test]
-    fn a_logger_alone_takes_its_own_sections_only() {
-        let old = config("[archive]\nrelays = [\"127.0.0.1\"]");
-        let new = config(
-            "[relay]\nworkers = 5\n[archive]\nrelays = [\"127.0.0.2\"]\nblock_bytes = 4096\n\
-             [log]\nfilter = \"debug\"\nformat = \"json\"",
-        );
-        let (force, changes) = of_logger(&old, &new);
-        assert_eq!(
-            changes.applied,
-            ["archive.relays: changed", "log.filter: changed"]
-        );
-        assert_eq!(
-            changes.restart,
-            ["archive.block_bytes: changed", "log.format: changed"]
-        );
-        assert_eq!(force.archive.relays, new.archive.relays);
-        // One that hears others must not come to hear everybody.
-        let mut open = old;
-        open.archive.bind = [192, 0, 2, 1].into();
-        let (force, changes) = of_logger(&open, &config(""));
-        assert_eq!(force.archive.relays, open.archive.relays);
-        assert!(changes.restart.contains(&"archive.relays: changed".into()));
-    }
-}
+mod tests;

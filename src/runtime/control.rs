@@ -96,12 +96,12 @@ impl Mailbox {
     }
 }
 
-/// Runs until `stop` turns true or all mailboxes are gone; then ends all calls.
+/// Runs until `stop` turns true or all mailboxes are gone; requests that come later are refused.
 pub(super) async fn run(
     mut engine: Engine,
     mut messages: mpsc::Receiver<Message>,
     mut stop: watch::Receiver<bool>,
-) -> std::io::Result<()> {
+) -> std::io::Result<Engine> {
     let news = Readable::new(engine.plane().events().as_fd())?;
     let mut batch = Vec::with_capacity(BATCH);
     while !engine.is_over() {
@@ -131,8 +131,7 @@ pub(super) async fn run(
             () = tokio::time::sleep(tick) => engine.tick(),
         }
     }
-    engine.stop();
-    Ok(())
+    Ok(engine)
 }
 
 fn handle(engine: &mut Engine, message: Message) {

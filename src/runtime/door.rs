@@ -2,7 +2,9 @@
 //! the store first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::sleep;
 use tracing::info;
 
 use super::control::{Mailbox, Stopped};
@@ -56,6 +58,17 @@ impl Door {
             Ok(record)
         });
         whole.await.unwrap_or(Err(RegistryFailure::Busy))
+    }
+
+    /// Keeps a primary's word on a record for the next start. If that cannot be, the record is
+    /// told once more then; so nobody waits for the disk.
+    pub(super) async fn keep_word(&self, id: RecordId, told: Told) {
+        for _ in 0..ATTEMPTS {
+            match self.store.put_word(id, told.clone()) {
+                Ok(_) => return,
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
     }
 
     async fn prepare(
@@ -144,3 +157,7 @@ impl From<Stopped> for RegistryFailure {
         Self::Busy
     }
 }
+
+/// How often it is tried to keep a word while too many writes wait.
+const ATTEMPTS: usize = 20;
+const PAUSE: Duration = Duration::from_millis(50);

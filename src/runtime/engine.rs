@@ -2,8 +2,10 @@
 //!
 //! Synchronous: nothing here waits. After each input the core's commands are drained, in order.
 
+use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use rustc_hash::FxHashMap;
 use tracing::{debug, info, warn};
 
 use super::homes::{HomeNews, Homes};
@@ -109,6 +111,7 @@ impl Engine {
             }
         }
         self.mirrors.settle();
+        self.sockets.settle();
         restored.lost = gone.len() as u64;
         keeper.forget(gone);
         keeper.restored = restored;
@@ -131,6 +134,11 @@ impl Engine {
         let outcome = self.core.restore(record, &world, &mut host, now);
         self.carry_out();
         outcome
+    }
+
+    /// Takes sockets of the process before over; [`Self::restore`] follows.
+    pub(super) fn take_over(&mut self, sockets: FxHashMap<SocketAddr, UdpSocket>) {
+        self.sockets.take_over(sockets);
     }
 
     /// When the engine stops, calls are kept for the next start, if there is a journal.
@@ -384,8 +392,20 @@ impl Engine {
         self.mirrors.embedded().map(Handle::stats)
     }
 
+    /// As [`Self::stop`] with all calls kept, for a process that goes on with their sockets.
+    pub(super) fn release(mut self) -> Vec<UdpSocket> {
+        self.suspend();
+        self.end();
+        self.sockets.into_sockets()
+    }
+
     /// Ends all calls, or keeps them for the next start, and stops the workers.
     pub(super) fn stop(mut self) {
+        self.end();
+        self.sockets.stop();
+    }
+
+    fn end(&mut self) {
         if self.suspending {
             // What workers have learned by now, and counted.
             self.worker_events();
@@ -402,7 +422,6 @@ impl Engine {
             };
             keeper.finish(&mut self.core, &host, &self.mirrors);
         }
-        self.sockets.stop();
     }
 
     /// Drains the core; then it is told what came of that at once, and is drained again.

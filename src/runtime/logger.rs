@@ -32,6 +32,7 @@ pub fn run_until_signal(config: &Config, origin: Origin) -> Result<()> {
 
 async fn run(config: &Config, origin: Origin) -> Result<()> {
     let clock = Clock::start();
+    let terminated = signals::terminate()?;
     let hangups = Hangups::listen()?;
     let doors = Http::bind(config).await?;
     let settings = setup::logger_settings(config, true);
@@ -44,7 +45,10 @@ async fn run(config: &Config, origin: Origin) -> Result<()> {
         origin,
         config.clone(),
         doors.settings.gate.clone(),
-        Parts::Logger(service.handle()),
+        Parts::Logger {
+            handle: service.handle(),
+            users: users.clone(),
+        },
     );
     let mut protected = routes(service.handle(), &settings, relays.clone())
         .merge(http::reload_routes(reloader.clone()));
@@ -77,7 +81,7 @@ async fn run(config: &Config, origin: Origin) -> Result<()> {
     }
     serving.spawn(close_silent(service.handle(), relays, stopping.clone()));
     serving.spawn(reloader.at(hangups, stopping));
-    signals::terminate().await?;
+    terminated.await;
     info!("stopping: closing recordings");
     stop.send_replace(true);
     while serving.join_next().await.is_some() {}

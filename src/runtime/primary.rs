@@ -25,6 +25,7 @@ use crate::migration::identity::SystemName;
 use crate::migration::record::{Record, RecordId, Standing};
 use crate::migration::registry::{RecordFilter, RecordUpdate};
 use crate::migration::telling::{Counts, Telling, Tellings, Told};
+use crate::store::registry::Word;
 use crate::sys::clock::Clock;
 use crate::telemetry::metrics::Tellings as Figures;
 use crate::wire::time::Timestamp;
@@ -52,11 +53,11 @@ impl Primary {
 }
 
 impl Primaries {
-    /// Those of the configuration.
+    /// Those of the configuration, and what they have said before this start.
     ///
     /// # Errors
     /// A token cannot be read; the text names the key.
-    pub(super) fn new(config: &Config, clock: Clock) -> Result<Self> {
+    pub(super) fn new(config: &Config, words: Vec<Word>, clock: Clock) -> Result<Self> {
         let mut all = Vec::new();
         for tell in &config.tells {
             let token = tell.door.token().map_err(|text| {
@@ -70,11 +71,27 @@ impl Primaries {
                 news: Notify::new(),
             });
         }
-        Ok(Self {
+        let primaries = Self {
             all: all.into(),
             own: config.relay.system.clone(),
             clock,
-        })
+        };
+        primaries.remember(words);
+        Ok(primaries)
+    }
+
+    /// What was told of a record as it is now needs no telling; of another one the primary has to
+    /// hear, however long ago it has ended.
+    fn remember(&self, words: Vec<Word>) {
+        for word in words {
+            if let Some(primary) = self.named(&word.primary_system) {
+                let mut queue = primary.queue();
+                queue.restore(word.record, word.told);
+                if !word.current {
+                    queue.push(word.record, self.clock.now());
+                }
+            }
+        }
     }
 
     /// These records were added, updated or ended, durably.
@@ -140,8 +157,12 @@ impl Primaries {
     }
 
     fn of(&self, record: &Record) -> Option<&Primary> {
+        self.named(&record.primary_system)
+    }
+
+    fn named(&self, system: &SystemName) -> Option<&Primary> {
         let mut all = self.all.iter();
-        all.find(|primary| primary.tell.primary == record.primary_system)
+        all.find(|primary| primary.tell.primary == *system)
     }
 }
 
@@ -199,11 +220,11 @@ impl Teller {
                 return;
             };
             let now = self.primaries.clock.now();
+            let lately = |until: Timestamp| now.since(until) < LONG_ENDED;
             let fresh = |record: &&Record| {
-                record.is_open(now)
-                    || record
-                        .until
-                        .is_some_and(|until| now.since(until) < LONG_ENDED)
+                // One that failed is none; if the primary took it for one, it waits already.
+                record.standing == Standing::Authorised
+                    && (record.is_open(now) || record.until.is_some_and(lately))
             };
             let records: Vec<Record> = page.iter().filter(fresh).cloned().collect();
             self.primaries.changed(&records);
@@ -241,6 +262,9 @@ impl Teller {
         }) else {
             let lost = record.is_none();
             self.primary().queue().nothing(id, sequence, lost);
+            if let Some(word) = last.filter(|_| !lost) {
+                self.door.keep_word(id, word).await;
+            }
             return Ok(());
         };
         let body = serde_json::to_string(&telling)?;
@@ -248,9 +272,9 @@ impl Teller {
         let over = telling.until.is_some_and(|until| until <= self.now());
         match verdict(&answer)? {
             Verdict::Accepted => {
-                let mut queue = self.primary().queue();
-                if queue.answered(id, sequence, Told::Accepted) && over {
-                    queue.forget(id);
+                let told = Told::Accepted;
+                if self.primary().queue().answered(id, sequence, told.clone()) {
+                    self.door.keep_word(id, told).await;
                 }
             }
             Verdict::Refused(reason) => self.refused(id, sequence, reason, over).await,
@@ -273,15 +297,18 @@ impl Teller {
     async fn refused(&self, id: RecordId, sequence: u64, reason: String, over: bool) {
         debug!(record = id.0, reason, "the primary refuses a migration");
         let told = Told::Refused(reason.clone());
-        if !self.primary().queue().answered(id, sequence, told) || over {
+        if !self.primary().queue().answered(id, sequence, told.clone()) {
             return;
+        }
+        if over {
+            return self.door.keep_word(id, told).await;
         }
         let update = RecordUpdate {
             standing: Some(Standing::Failed { reason }),
             ..RecordUpdate::default()
         };
         match self.door.update_migration(id, update).await {
-            // It may have ended in between.
+            // The change comes back to us, and the word is kept then. It may have ended in between.
             Ok(_) | Err(RegistryFailure::Refused(_)) => {}
             Err(RegistryFailure::Store(_) | RegistryFailure::Busy) => {
                 // To be refused once more, and then stored.

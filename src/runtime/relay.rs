@@ -1,36 +1,26 @@
 //! A running relay: everything that `homeward run` starts, and stops again in order.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, mpsc as sync_mpsc};
+use std::sync::mpsc as sync_mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use crossbeam::channel::Receiver;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::info;
 
-use super::announcer::Announcers;
-use super::control::{self, Mailbox, Message};
+use super::control::Mailbox;
 use super::door::Door;
 use super::engine::{Engine, Figures};
-use super::home_sip::Clients;
-use super::loggers::Maker;
-use super::media_anchor::Bound;
-use super::metrics::{self, Redirected};
-use super::primary::Primaries;
-use super::reload::{self, Origin, Reloader};
-use super::servers::{Servers, until};
-use super::setup;
-use super::signals::Hangups;
+use super::handover::{self, TakeOverError};
+use super::lifetime::{self, Beginning, Up};
+use super::reload::Origin;
+use super::signals::{self};
 use crate::config::Config;
-use crate::hook::http;
 use crate::logger::fault::Faults;
-use crate::logger::service::{Recording, Service};
+use crate::logger::service::Recording;
 use crate::plane::latency::Latencies;
-use crate::store::journal::{Journal, Loaded as JournalLoaded};
-use crate::store::registry::Store;
-use crate::sys::clock::Clock;
 
 /// A relay that runs, with an embedded logger if one is configured.
 #[derive(Debug)]
@@ -44,15 +34,6 @@ pub struct Relay {
     /// Closed when the control thread is at its end.
     ended: watch::Receiver<()>,
     control: JoinHandle<Result<()>>,
-}
-
-/// What the control thread says when it is up.
-struct Up {
-    ng: Vec<SocketAddr>,
-    http: Vec<SocketAddr>,
-    door: Door,
-    mailbox: Mailbox,
-    recordings: Option<Receiver<Recording>>,
 }
 
 impl Relay {
@@ -69,7 +50,11 @@ impl Relay {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_from(config: &Config, origin: Origin) -> Result<Self> {
-        Self::begin(config, Faults::default(), origin)
+        let beginning = Beginning {
+            origin,
+            ..Beginning::default()
+        };
+        Self::begin(config, beginning)
     }
 
     /// The same with faults on the way to the embedded logger, for demonstrations and tests.
@@ -77,18 +62,23 @@ impl Relay {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_with(config: &Config, faults: Faults) -> Result<Self> {
-        Self::begin(config, faults, Origin::default())
+        let beginning = Beginning {
+            faults,
+            ..Beginning::default()
+        };
+        Self::begin(config, beginning)
     }
 
-    fn begin(config: &Config, faults: Faults, origin: Origin) -> Result<Self> {
+    fn begin(config: &Config, beginning: Beginning) -> Result<Self> {
         let (over, ended) = watch::channel(());
-        let (stop, stopping) = watch::channel(false);
+        let stop = watch::Sender::new(false);
+        let stopper = stop.clone();
         let (tell, told) = sync_mpsc::channel();
         let config = config.clone();
         let control = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || {
-                let outcome = control_thread(&config, faults, origin, stopping, &tell);
+                let outcome = lifetime::run(&config, beginning, stopper, &tell);
                 drop(over);
                 outcome
             })
@@ -195,21 +185,39 @@ impl Relay {
     }
 }
 
-/// Runs a relay until SIGTERM or SIGINT, or until it is drained and was asked to end then.
+/// Runs a relay until SIGTERM or SIGINT, until it is drained and was asked to end then, or until
+/// another process takes its sockets over. With `take_over` it begins with the sockets of the
+/// relay that has the data directory now, if there is one.
 ///
 /// # Errors
-/// As [`Relay::start`] and [`Relay::stop`].
-pub fn run_until_signal(config: &Config, origin: Origin) -> Result<()> {
-    let relay = Relay::start_from(config, origin)?;
+/// As [`Relay::start`] and [`Relay::stop`]; or the other relay keeps its sockets.
+pub fn run_until_signal(config: &Config, origin: Origin, take_over: bool) -> Result<()> {
+    let mut beginning = Beginning {
+        origin,
+        hand_over: config.relay.journal,
+        ..Beginning::default()
+    };
+    if take_over {
+        match handover::take_over(&config.relay.data_dir) {
+            Ok(parcel) => beginning.sockets = parcel,
+            Err(nobody @ TakeOverError::Nobody(_)) => info!("nothing to take over: {nobody}"),
+            Err(error @ TakeOverError::Refused(_)) => return Err(error.into()),
+        }
+    }
     let waiting = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let terminated = {
+        let _context = waiting.enter();
+        signals::terminate()?
+    };
+    let relay = Relay::begin(config, beginning)?;
     let signalled = waiting.block_on(async {
         tokio::select! {
-            told = super::signals::terminate() => told.map(|()| true),
-            () = relay.ended() => Ok(false),
+            () = terminated => true,
+            () = relay.ended() => false,
         }
-    })?;
+    });
     if signalled && config.relay.journal {
         info!("stopping: calls are kept for the next start");
         return relay.suspend();
@@ -218,172 +226,6 @@ pub fn run_until_signal(config: &Config, origin: Origin) -> Result<()> {
         info!("stopping: ending calls and closing recordings");
     }
     relay.stop()
-}
-
-fn control_thread(
-    config: &Config,
-    faults: Faults,
-    origin: Origin,
-    stopping: watch::Receiver<bool>,
-    tell: &sync_mpsc::Sender<Up>,
-) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let clock = Clock::start();
-        setup::preconditions(config)?;
-        // Before anything else: it tells whether another process has the data directory.
-        let journal = setup::journal(config, clock)?;
-        let logger = setup::logger(config, clock, faults)?;
-        let (store, loaded) = setup::store(config, clock)?;
-        let announcers = Announcers::new(clock);
-        let (mailbox, messages) = control::mailbox();
-        let mut clients = Clients::new(clock);
-        let homes = setup::homes(config, &mailbox, &mut clients);
-        let anchor = media_anchor(config, logger.as_ref(), clock)?;
-        let redirected = Redirected {
-            clients: clients.figures(),
-            anchor: anchor
-                .as_ref()
-                .zip(logger.as_ref())
-                .map(|(anchor, logger)| (anchor.figures(), logger.handle())),
-        };
-        let instance = setup::instance(journal.as_ref());
-        let maker = setup::maker(config, instance, logger.as_ref(), &announcers);
-        let engine = setup::engine(config, clock, loaded, homes, &maker)?;
-        let recordings = logger.as_ref().map(|logger| logger.recordings());
-        let parts = Parts {
-            engine,
-            journal,
-            mailbox,
-            messages,
-            maker,
-            store,
-            recordings,
-            origin,
-            redirected,
-        };
-        let (end, ending) = watch::channel(false);
-        let anchor = anchor.map(|anchor| tokio::spawn(anchor.run(ending)));
-        let outcome = serve(config, clock, parts, stopping, tell).await;
-        // Home legs have ended with the calls; the anchor in this process hears of it.
-        clients.finish().await;
-        end.send_replace(true);
-        if let Some(anchor) = anchor {
-            // If it has ended badly the panic hook has told.
-            let _ = anchor.await;
-        }
-        announcers.finish().await;
-        if let Some(logger) = logger {
-            logger.stop();
-        }
-        outcome
-    })
-}
-
-/// The media anchor, if one is configured: it needs the embedded logger.
-fn media_anchor(config: &Config, logger: Option<&Service>, clock: Clock) -> Result<Option<Bound>> {
-    match (logger, &config.media_anchor) {
-        (Some(logger), _) => Bound::bind(config, logger.handle(), clock),
-        (None, None) => Ok(None),
-        (None, Some(_)) => Err(anyhow!(
-            "media_anchor: there is no embedded logger that could record; name one, or let \
-             `homeward logger` be the anchor"
-        )),
-    }
-}
-
-/// All that is open before anything is promised.
-struct Parts {
-    engine: Engine,
-    journal: Option<(Journal, JournalLoaded)>,
-    mailbox: Mailbox,
-    messages: mpsc::Receiver<Message>,
-    maker: Maker,
-    store: Store,
-    recordings: Option<Receiver<Recording>>,
-    origin: Origin,
-    redirected: Redirected,
-}
-
-/// Everything is open: serve until told to stop, or until drained.
-async fn serve(
-    config: &Config,
-    clock: Clock,
-    parts: Parts,
-    stopping: watch::Receiver<bool>,
-    tell: &sync_mpsc::Sender<Up>,
-) -> Result<()> {
-    let Parts {
-        mut engine,
-        journal,
-        mailbox,
-        messages,
-        maker,
-        store,
-        recordings,
-        origin,
-        redirected,
-    } = parts;
-    let primaries = Primaries::new(config, clock)?;
-    let door = Door::new(mailbox.clone(), Arc::new(store), primaries.clone());
-    let hangups = origin.on_hangup.then(Hangups::listen).transpose()?;
-    let servers = Servers::bind(config, door.clone(), clock).await?;
-    let (ng, addresses) = (servers.ng(), servers.http());
-    // Requests wait in their sockets until the calls that they are about are there.
-    if let Some((journal, loaded)) = journal {
-        engine.restore(journal, loaded);
-    }
-    for address in &addresses {
-        info!(%address, "listening for HTTP");
-    }
-    // Servers end with the control loop, which may end by itself.
-    let (quit, quitting) = watch::channel(false);
-    let reloader = {
-        let parts = reload::Parts::Relay {
-            mailbox: mailbox.clone(),
-            allowed: servers.allowed(),
-            maker,
-        };
-        Reloader::new(origin, config.clone(), servers.gate(), parts)
-    };
-    if let Some(hangups) = hangups {
-        tokio::spawn(reloader.clone().at(hangups, quitting.clone()));
-    }
-    let (protected, open) = metrics::routes(
-        &mailbox,
-        servers.ng_counters(),
-        redirected,
-        primaries.clone(),
-        quitting.clone(),
-    );
-    let telling = primaries.start(&door, &mailbox, &quitting);
-    let protected = protected
-        .merge(http::drain_routes(door.clone()))
-        .merge(http::reload_routes(reloader));
-    let up = Up {
-        ng,
-        http: addresses,
-        door: door.clone(),
-        mailbox,
-        recordings,
-    };
-    // Whoever started the thread waits for this.
-    drop(tell.send(up));
-    let serving = tokio::spawn(servers.run(door, protected, open, quitting));
-    tokio::spawn({
-        let (quit, stopping) = (quit.clone(), stopping.clone());
-        async move {
-            until(stopping).await;
-            quit.send_replace(true);
-        }
-    });
-    let outcome = control::run(engine, messages, stopping).await;
-    drop(telling);
-    quit.send_replace(true);
-    outcome.context("the control loop failed")?;
-    serving.await.context("a server failed")
 }
 
 /// How long a worker may take to hand over its latencies.

@@ -16,11 +16,14 @@ use super::loggers::{self, Maker};
 use super::servers::until;
 use super::setup;
 use super::signals::Hangups;
+use super::users;
 use crate::config::{self, Config, LoadError};
 use crate::hook::http::{Gate, Token};
 use crate::hook::ng::allow::{AllowList, Allowed};
 use crate::hook::{Fault, Reload, ReloadFailure, Reloaded};
 use crate::logger::service::Handle;
+use crate::logger::users::{Access, Primary};
+use crate::migration::identity::SystemName;
 use crate::telemetry;
 
 /// Where a service has its configuration from.
@@ -60,7 +63,12 @@ pub(super) enum Parts {
         maker: Maker,
     },
     /// A logger that runs alone.
-    Logger(Handle),
+    Logger {
+        /// The logger itself.
+        handle: Handle,
+        /// The users of this system, if they are kept.
+        users: Option<Primary>,
+    },
 }
 
 /// A file that is good, with what it refers to.
@@ -69,6 +77,8 @@ struct Fresh {
     /// The token of the HTTP door.
     token: Option<String>,
     loggers: loggers::Tokens,
+    /// Tokens of partners, for a logger that keeps users.
+    partners: users::Tokens,
 }
 
 impl Reloader {
@@ -99,16 +109,55 @@ impl Reloader {
     async fn read_and_apply(&self) -> Result<Reloaded, ReloadFailure> {
         let mut force = self.0.force.lock().await;
         let path = self.0.origin.file.clone().ok_or(ReloadFailure::NoFile)?;
-        let reading = tokio::task::spawn_blocking(move || read(&path));
+        let users = self.users().is_some();
+        let reading = tokio::task::spawn_blocking(move || read(&path, users));
         let fresh = reading.await.map_err(|_| ReloadFailure::Busy)??;
         let (config, Changes { applied, restart }) = match &self.0.parts {
             Parts::Relay { .. } => changes::of_relay(&force, &fresh.config),
-            Parts::Logger(_) => changes::of_logger(&force, &fresh.config),
+            Parts::Logger { .. } => changes::of_logger(&force, &fresh.config),
         };
         let mut reloaded = Reloaded { applied, restart };
+        let access = self.access(&config, &fresh)?;
         self.apply(&force, &config, &fresh, &mut reloaded).await?;
+        if let (Some(primary), Some(access)) = (self.users(), access) {
+            let same_file =
+                |system: &SystemName| file_of(&force, system) == file_of(&config, system);
+            let renewed = access.renewed(&primary.access()).into_iter();
+            let renewed = renewed.filter(same_file);
+            let renewed = renewed.map(|system| format!("partner[{system}].token_file: read"));
+            reloaded.applied.extend(renewed);
+            primary.renew(users::terms(&config.partners), access);
+        }
         *force = config;
         Ok(reloaded)
+    }
+
+    fn users(&self) -> Option<&Primary> {
+        match &self.0.parts {
+            Parts::Relay { .. } => None,
+            Parts::Logger { users, .. } => users.as_ref(),
+        }
+    }
+
+    /// Whom the doors for partners know from now on, if there are any.
+    fn access(&self, new: &Config, fresh: &Fresh) -> Result<Option<Access>, ReloadFailure> {
+        let Some(primary) = self.users() else {
+            return Ok(None);
+        };
+        let in_force = |(system, _): &&(SystemName, String)| file_of(new, system).is_some();
+        let partners = fresh.partners.iter().filter(in_force).cloned();
+        let partners: users::Tokens = partners.collect();
+        let access = match new.http.token_file == fresh.config.http.token_file {
+            true => Access::new(fresh.token.as_deref(), &partners),
+            // That of the operator waits for a start.
+            false => primary.access().with_partners(&partners),
+        };
+        let file = self.0.origin.file.as_ref();
+        let access = access.map_err(|text| ReloadFailure::Mistakes {
+            file: file.map_or_else(String::new, |file| file.display().to_string()),
+            faults: vec![fault("partner.token_file".to_owned(), text)],
+        });
+        access.map(Some)
     }
 
     /// Tells all parts. Nothing here can fail but for a service that stops.
@@ -141,7 +190,7 @@ impl Reloader {
                 reloaded.applied.extend(renewed);
                 allowed.set(AllowList::only(new.ng.allow.iter().copied()));
             }
-            Parts::Logger(handle) => {
+            Parts::Logger { handle, .. } => {
                 if old.archive.relays != new.archive.relays {
                     handle.hear_only(setup::logger_settings(new, true).relays);
                 }
@@ -203,8 +252,16 @@ fn log(outcome: &Result<Reloaded, ReloadFailure>) {
     }
 }
 
-/// Reads a file and all that it refers to; every mistake is named.
-fn read(path: &Path) -> Result<Fresh, ReloadFailure> {
+/// The token file of a partner.
+fn file_of<'a>(config: &'a Config, system: &SystemName) -> Option<&'a Path> {
+    let mut partners = config.partners.iter();
+    let found = partners.find(|partner| partner.terms.system == *system);
+    found.map(|partner| partner.token_file.as_path())
+}
+
+/// Reads a file and all that it refers to, with `users` also what partners show; every mistake is
+/// named.
+fn read(path: &Path, users: bool) -> Result<Fresh, ReloadFailure> {
     let mistakes = |faults| ReloadFailure::Mistakes {
         file: path.display().to_string(),
         faults,
@@ -219,11 +276,20 @@ fn read(path: &Path) -> Result<Fresh, ReloadFailure> {
         wrong.extend(faults.into_iter().map(|(key, text)| fault(key, text)));
         loggers::Tokens::default()
     });
+    let partners = match users {
+        true => users::tokens(&config.partners),
+        false => Ok(users::Tokens::new()),
+    };
+    let partners = partners.unwrap_or_else(|faults| {
+        wrong.extend(faults.into_iter().map(|(key, text)| fault(key, text)));
+        users::Tokens::new()
+    });
     match wrong.is_empty() {
         true => Ok(Fresh {
             config,
             token,
             loggers,
+            partners,
         }),
         false => Err(mistakes(wrong)),
     }

@@ -1,7 +1,8 @@
 //! The doors of the relay: NG over UDP and HTTP, bound before anything is promised.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as StdListener, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
@@ -38,9 +39,19 @@ pub(super) struct Http {
 impl Http {
     /// Binds all addresses of the section `[http]`.
     pub(super) async fn bind(config: &Config) -> Result<Self> {
+        Self::take_over(config, Vec::new()).await
+    }
+
+    /// The same with sockets that another process has bound, where there is one.
+    async fn take_over(config: &Config, mut bound: Vec<StdListener>) -> Result<Self> {
         let mut listeners = Vec::new();
         for address in &config.http.listen {
-            let listener = TcpListener::bind(address).await.map_err(|error| {
+            let is_it = |socket: &StdListener| socket.local_addr().ok() == Some(*address);
+            let listener = match bound.iter().position(is_it) {
+                Some(place) => adopt(bound.swap_remove(place)),
+                None => TcpListener::bind(address).await,
+            };
+            let listener = listener.map_err(|error| {
                 let hint = hint(&error);
                 anyhow!("http.listen: cannot listen on {address}: {error}{hint}")
             });
@@ -88,20 +99,36 @@ impl Http {
 }
 
 impl<C: Control> Servers<C> {
-    /// Binds all addresses of the configuration.
-    pub(super) async fn bind(config: &Config, control: C, clock: Clock) -> Result<Self> {
+    /// Binds all addresses of the configuration, but for sockets that another process has bound.
+    pub(super) async fn bind(
+        config: &Config,
+        (bound_ng, bound_http): (Vec<UdpSocket>, Vec<StdListener>),
+        control: C,
+        clock: Clock,
+    ) -> Result<Self> {
         let wanted = udp::Config {
             listen: config.ng.udp.clone(),
             allow: AllowList::only(config.ng.allow.iter().copied()),
             ..udp::Config::default()
         };
-        let ng = udp::Server::bind(wanted, control, Arc::new(move || clock.now()));
+        let now = Arc::new(move || clock.now());
+        let ng = udp::Server::take_over(wanted, bound_ng, control, now);
         let ng = ng.map_err(|error| match &error {
             udp::BindError::Bind { source, .. } => anyhow!("{error}{}", hint(source)),
             udp::BindError::Wildcard(_) => error.into(),
         })?;
-        let http = Http::bind(config).await?;
+        let http = Http::take_over(config, bound_http).await?;
         Ok(Self { ng, http })
+    }
+
+    /// The sockets, for another process that is to go on with them.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub(super) fn sockets(&self) -> io::Result<(Vec<UdpSocket>, Vec<StdListener>)> {
+        let http = self.http.listeners.iter();
+        let http = http.map(|listener| Ok(listener.as_fd().try_clone_to_owned()?.into()));
+        Ok((self.ng.sockets()?, http.collect::<io::Result<_>>()?))
     }
 
     /// Addresses of the NG sockets.
@@ -144,6 +171,11 @@ impl<C: Control> Servers<C> {
         running.spawn(self.ng.run(until(stopping)));
         while running.join_next().await.is_some() {}
     }
+}
+
+fn adopt(listener: StdListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// What to do about an address that cannot be listened on.

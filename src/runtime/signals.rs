@@ -19,7 +19,7 @@ pub fn end_flag() -> io::Result<Arc<AtomicBool>> {
         .build()?;
     let end = {
         let _context = runtime.enter();
-        listen()?
+        terminate()?
     };
     let wait = move || {
         runtime.block_on(end);
@@ -32,17 +32,13 @@ pub fn end_flag() -> io::Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-/// Waits for SIGTERM or SIGINT. SIGHUP is no reason to end.
+/// Handles signals from now on; what it gives ends with SIGTERM or SIGINT. SIGHUP is no reason to
+/// end. To be called within a tokio runtime, and before anything is promised: by default these
+/// signals end a process at once.
 ///
 /// # Errors
 /// The system does not let signals be handled.
-pub(super) async fn terminate() -> io::Result<()> {
-    listen()?.await;
-    Ok(())
-}
-
-/// Handles signals from now on; what it gives ends with SIGTERM or SIGINT.
-fn listen() -> io::Result<impl Future<Output = ()> + Send> {
+pub(super) fn terminate() -> io::Result<impl Future<Output = ()> + Send> {
     let mut term = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // Heard elsewhere, if at all; by default it would end the process.

@@ -34,6 +34,8 @@ pub(super) struct Sockets {
     bind_failed: Limited,
     /// Sums over the streams that are closed.
     past: Totals,
+    /// Sockets of the process before, by local address, with what has arrived on them since.
+    taken_over: FxHashMap<SocketAddr, UdpSocket>,
 }
 
 /// One stream's socket.
@@ -194,7 +196,33 @@ impl Sockets {
             closing: FxHashMap::default(),
             bind_failed: Limited::default(),
             past: Totals::default(),
+            taken_over: FxHashMap::default(),
         }
+    }
+
+    /// Sockets that are bound already: they are used for streams on their addresses.
+    pub(super) fn take_over(&mut self, sockets: FxHashMap<SocketAddr, UdpSocket>) {
+        self.taken_over = sockets;
+    }
+
+    /// Closes the sockets that were taken over and that no stream asked for.
+    pub(super) fn settle(&mut self) {
+        self.taken_over = FxHashMap::default();
+    }
+
+    /// Stops the workers, and gives the sockets of all streams; what arrives waits in them.
+    pub(super) fn into_sockets(self) -> Vec<UdpSocket> {
+        let waiting = self
+            .streams
+            .into_values()
+            .filter_map(|entry| match entry.place {
+                Place::Bound(socket) | Place::Reserved(socket, ..) => Some(socket),
+                Place::InService(..) => None,
+            });
+        let mut sockets: Vec<UdpSocket> = waiting.collect();
+        let released = self.plane.release().into_iter();
+        sockets.extend(released.map(|(_, _, socket)| socket));
+        sockets
     }
 
     /// Sums over all streams since the start, live ones included.
@@ -397,7 +425,9 @@ impl Sockets {
         local: SocketAddr,
         tos: Option<u8>,
     ) -> Result<(), BindError> {
-        let socket = socket::bind(local, tos, self.receive_buffer).map_err(|error| {
+        let taken_over = self.taken_over.remove(&local).map(Ok);
+        let bound = taken_over.unwrap_or_else(|| socket::bind(local, tos, self.receive_buffer));
+        let socket = bound.map_err(|error| {
             if error.kind() == std::io::ErrorKind::AddrInUse {
                 BindError::InUse
             } else {

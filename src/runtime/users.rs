@@ -10,6 +10,8 @@ use axum::{Router, http::HeaderValue};
 
 use crate::config::{Config, Partner};
 use crate::logger::users::{Access, Primary};
+use crate::migration::identity::SystemName;
+use crate::migration::profile::Partner as Terms;
 use crate::store::users::{Key, Keyring, Users};
 use crate::sys::clock::Clock;
 use crate::telemetry::metrics::Primary as Figures;
@@ -26,13 +28,10 @@ pub(super) fn open(config: &Config, clock: Clock) -> Result<Option<Primary>> {
         .http
         .token()
         .map_err(|text| anyhow!("http.token_file: {text}"))?;
-    let mut tokens = Vec::new();
-    for (place, partner) in config.partners.iter().enumerate() {
-        let token = partner
-            .token()
-            .map_err(|text| anyhow!("partner[{place}].token_file: {text}"))?;
-        tokens.push((partner.terms.system.clone(), token));
-    }
+    let tokens = tokens(&config.partners).map_err(|faults| {
+        let (key, text) = faults.into_iter().next().unwrap_or_default();
+        anyhow!("{key}: {text}")
+    })?;
     let access = Access::new(operator.as_deref(), &tokens)
         .map_err(|text| anyhow!("partner.token_file: {text}"))?;
     let mut keys = Keyring::default();
@@ -45,10 +44,36 @@ pub(super) fn open(config: &Config, clock: Clock) -> Result<Option<Primary>> {
         keys.previous.push(key);
     }
     let users = Users::open(&config.archive.dir, keys, clock.now()).context("[users]")?;
-    let terms = |partner: &Partner| partner.terms.clone();
-    let partners = config.partners.iter().map(terms).collect();
+    let partners = terms(&config.partners);
     let own = config.relay.system.clone();
     Ok(Some(Primary::new(users, own, partners, access, clock)))
+}
+
+/// What is agreed with these partners.
+pub(super) fn terms(partners: &[Partner]) -> Vec<Terms> {
+    let terms = partners.iter().map(|partner| partner.terms.clone());
+    terms.collect()
+}
+
+/// The token of each partner.
+pub(super) type Tokens = Vec<(SystemName, String)>;
+
+/// Reads the tokens of these partners.
+///
+/// # Errors
+/// The key and what is wrong, for each that cannot be read.
+pub(super) fn tokens(partners: &[Partner]) -> Result<Tokens, Vec<(String, String)>> {
+    let (mut tokens, mut faults) = (Vec::new(), Vec::new());
+    for (place, partner) in partners.iter().enumerate() {
+        match partner.token() {
+            Ok(token) => tokens.push((partner.terms.system.clone(), token)),
+            Err(text) => faults.push((format!("partner[{place}].token_file"), text)),
+        }
+    }
+    match faults.is_empty() {
+        true => Ok(tokens),
+        false => Err(faults),
+    }
 }
 
 /// `/metrics` of a logger that keeps users.

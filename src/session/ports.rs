@@ -135,7 +135,7 @@ impl Ports {
     pub(super) fn claim(&mut self, place: PlaceId, port: u16) -> bool {
         let index = self.place(place).pool;
         let pool = &mut self.pools[index];
-        let ours = port % 2 == 0 && (pool.range.0..pool.range.1).contains(&port);
+        let ours = port.is_multiple_of(2) && (pool.range.0..pool.range.1).contains(&port);
         let untouched = pool.free.len() == pool.pairs;
         ours && (untouched || pool.free.contains(&port)) && pool.claimed.insert(port)
     }

@@ -4,6 +4,8 @@
 //! [`Store::put`] stores the records of one change, all or none, and tells when they are durable.
 //! Ended records stay in the database as history until [`Store::prune`] takes the old ones.
 
+mod words;
+
 use std::path::{Path, PathBuf};
 use std::thread::{Builder, JoinHandle};
 
@@ -15,8 +17,9 @@ use serde::de::value::{Error as ValueError, StrDeserializer};
 use tokio::sync::oneshot;
 
 use super::sqlite::{self, Schema, classify};
-use crate::migration::identity::McId;
+use crate::migration::identity::{McId, SystemName};
 use crate::migration::record::{Record, RecordId, Standing, Trigger};
+use crate::migration::telling::Told;
 use crate::wire::time::Timestamp;
 
 pub use super::sqlite::StoreError;
@@ -35,6 +38,21 @@ pub struct Loaded {
     pub records: Vec<Record>,
     /// The first number that was never used.
     pub next_id: u64,
+    /// What primaries have said of these records.
+    pub words: Vec<Word>,
+}
+
+/// A primary's last word on a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// The record.
+    pub record: RecordId,
+    /// The primary of its user.
+    pub primary_system: SystemName,
+    /// What it said.
+    pub told: Told,
+    /// The record has not changed since.
+    pub current: bool,
 }
 
 impl Store {
@@ -73,6 +91,15 @@ impl Store {
     /// Too many writes wait already; nothing was stored.
     pub fn put(&self, records: Vec<Record>) -> Result<Stored, StoreError> {
         self.send(|done| Job::Put { records, done })
+    }
+
+    /// Keeps what the primary has said of a record as it is now. Only an answer is kept
+    /// ([`Told::Accepted`], [`Told::Refused`]).
+    ///
+    /// # Errors
+    /// Too many writes wait already.
+    pub fn put_word(&self, record: RecordId, told: Told) -> Result<Stored, StoreError> {
+        self.send(|done| Job::Word { record, told, done })
     }
 
     /// Deletes records that ended before this moment.
@@ -126,8 +153,19 @@ type Done = oneshot::Sender<Result<(), StoreError>>;
 
 #[derive(Debug)]
 enum Job {
-    Put { records: Vec<Record>, done: Done },
-    Prune { ended_before: Timestamp, done: Done },
+    Put {
+        records: Vec<Record>,
+        done: Done,
+    },
+    Word {
+        record: RecordId,
+        told: Told,
+        done: Done,
+    },
+    Prune {
+        ended_before: Timestamp,
+        done: Done,
+    },
 }
 
 /// The thread's side.
@@ -147,7 +185,8 @@ impl Writer {
                 .commit(&batch)
                 .map_err(|error| classify(&self.path, &error));
             for job in batch {
-                let (Job::Put { done, .. } | Job::Prune { done, .. }) = job;
+                let (Job::Put { done, .. } | Job::Word { done, .. } | Job::Prune { done, .. }) =
+                    job;
                 // Nobody may be waiting any more.
                 let _ = done.send(result.clone());
             }
@@ -159,6 +198,7 @@ impl Writer {
         for job in batch {
             match job {
                 Job::Put { records, .. } => put(&transaction, records)?,
+                Job::Word { record, told, .. } => words::put(&transaction, *record, told)?,
                 Job::Prune { ended_before, .. } => prune(&transaction, *ended_before)?,
             }
         }
@@ -186,11 +226,13 @@ fn put(transaction: &Transaction<'_>, records: &[Record]) -> rusqlite::Result<()
             record.standing.failure(),
         ])?;
         number.execute([signed(record.id.0.saturating_add(1))])?;
+        words::outdate(transaction, record.id)?;
     }
     Ok(())
 }
 
 fn prune(transaction: &Transaction<'_>, ended_before: Timestamp) -> rusqlite::Result<()> {
+    words::prune(transaction, ended_before)?;
     let mut delete = transaction.prepare_cached("DELETE FROM migration WHERE until < ?1")?;
     delete.execute([signed(ended_before.nanos())]).map(|_| ())
 }
@@ -214,6 +256,7 @@ fn load(db: &Connection, path: &Path, ended: usize, now: Timestamp) -> Result<Lo
         .query_row("SELECT next_id FROM counter", [], |row| row.get(0))
         .map_err(failed)?;
     Ok(Loaded {
+        words: words::load(db, path, &records)?,
         records,
         next_id: unsigned(next),
     })
@@ -299,6 +342,13 @@ const SCHEMA: Schema = Schema {
         INSERT INTO counter VALUES (1, 1);",
         // Why the migration failed; null: it was authorised.
         "ALTER TABLE migration ADD COLUMN failed TEXT;",
+        // What the primary has said of a record, and whether of the record as it is now.
+        "CREATE TABLE word (
+            record INTEGER PRIMARY KEY,
+            told TEXT NOT NULL,
+            reason TEXT,
+            current INTEGER NOT NULL
+        ) STRICT;",
     ],
 };
 

@@ -23,7 +23,7 @@ pub enum StoreError {
     /// The file is damaged, or no database.
     #[error(
         "{path} is damaged or no database ({reason}): move it away together with its -wal and \
-         -shm files, and restore a backup or start with an empty registry"
+         -shm files, and restore a backup or start without what was in it"
     )]
     Damaged {
         /// The file.

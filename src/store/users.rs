@@ -5,13 +5,14 @@
 //! nothing. Access data is encrypted ([`cipher`]) and never read back, except to encrypt it anew.
 
 pub mod cipher;
+mod group;
 mod marks;
 mod profiles;
 mod rows;
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use thiserror::Error;
 
 pub use self::cipher::{Key, Keyring};
@@ -33,6 +34,8 @@ pub struct Users {
     /// Migrations that began by then have ended earlier ones of their users.
     settled: Timestamp,
     writes: u64,
+    /// A transaction around several changes is open.
+    grouped: bool,
 }
 
 /// Why something was not done; nothing was changed.
@@ -92,6 +95,7 @@ impl Users {
             keys,
             settled: Timestamp::default(),
             writes: 0,
+            grouped: false,
         };
         // What is deleted is overwritten, so that no former ciphertext stays behind.
         users.set("secure_delete", "ON")?;
@@ -161,13 +165,19 @@ impl Users {
         ))
     }
 
-    /// All or nothing.
+    /// All or nothing; durable at once, or within a group (`Users::tell_all`) with all of it.
     fn transaction<T>(
         &mut self,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, UsersError> {
         let path = self.path.clone();
         let whole = || {
+            if self.grouped {
+                let part = self.db.savepoint()?;
+                let result = work(&part)?;
+                part.commit()?;
+                return Ok(result);
+            }
             let transaction = self
                 .db
                 .transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -37,7 +37,7 @@ const PLACES: [&str; 10] = [
     "line 10: ng.udp: ",
     "line 12: http.listen: ",
     "line 15: logger[0].transport: ",
-    "line 21: agreement[0].mode: ",
+    "line 19: agreement[0].anchors: ",
     "line 22: agreement[0].loggers: ",
 ];
 

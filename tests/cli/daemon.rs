@@ -55,6 +55,11 @@ impl Daemon {
         assert!(status.success());
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Asks it to end; it must have done so within seconds.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         self.signal("TERM");

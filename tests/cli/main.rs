@@ -16,5 +16,8 @@ mod primary;
 mod refused;
 mod restart;
 mod run;
+#[path = "../common/skip.rs"]
+mod skip;
+mod take_over;
 mod tools;
 mod usage;

@@ -84,6 +84,32 @@ impl Call {
         }
     }
 
+    /// Sends a packet each way.
+    pub(crate) fn send(&self, sequence: u16) {
+        for (party, socket) in self.parties.iter().enumerate() {
+            // While nobody has the port a datagram may come back as an error.
+            let _ = socket.send(&rtp(party, sequence));
+        }
+    }
+
+    /// Takes what has arrived at each party: the sequence numbers of packets that the other one
+    /// has sent, byte by byte.
+    pub(crate) fn heard(&self) -> [Vec<u16>; 2] {
+        [0, 1].map(|party| {
+            let socket = &self.parties[party];
+            socket.set_nonblocking(true).unwrap();
+            let mut buffer = [0; 2_000];
+            let mut heard = Vec::new();
+            while let Ok(length) = socket.recv(&mut buffer) {
+                let sequence = u16::from_be_bytes([buffer[2], buffer[3]]);
+                assert_eq!(buffer[..length], rtp(1 - party, sequence));
+                heard.push(sequence);
+            }
+            socket.set_nonblocking(false).unwrap();
+            heard
+        })
+    }
+
     /// Ends it by signalling.
     pub(crate) fn delete(&self, relay: &mut Relay) {
         let reply = relay.ng(&json!({

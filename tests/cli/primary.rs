@@ -1,6 +1,9 @@
 //! The two halves of migration as processes: a relay of `partner.example` tells `homeward logger`
 //! of `primary.example` who has migrated.
 
+mod disk;
+mod reload;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -172,6 +175,9 @@ fn no_secret(dir: &Path) {
             no_secret(&path);
             continue;
         }
+        if !path.is_file() {
+            continue; // where other processes ask for the sockets
+        }
         let bytes = std::fs::read(&path).unwrap();
         let secret = SECRET.as_bytes();
         let found = bytes.windows(secret.len()).any(|window| window == secret);
@@ -207,12 +213,16 @@ fn migrations_are_marked_changed_and_ended_on_both_sides() {
         primary.marks("alice").is_empty().then_some(())
     });
 
+    // That the primary knows of the end is not forgotten.
+    told(&relay, id, "accepted");
     let metrics = primary.metrics();
     assert!(metrics.contains("homeward_users 1"), "{metrics}");
     assert!(metrics.contains("homeward_marks 0"), "{metrics}");
     let (_, metrics) = relay.http("GET", "/metrics", "");
     let line = "homeward_tellings_total{primary=\"primary.example\",result=\"accepted\"} 3";
     assert!(metrics.contains(line), "{metrics}");
+    relay.restart();
+    told(&relay, id, "accepted");
     assert_eq!(relay.daemon.terminate().code(), Some(0));
     assert_eq!(logger.terminate().code(), Some(0), "{}", logger.log());
     no_secret(primary.dir.path());
@@ -247,13 +257,28 @@ fn a_migration_that_the_primary_refuses_has_failed_at_the_partner() {
     let line = "homeward_migrations_refused_total{reason=\"user-unknown\"} 1";
     let metrics = primary.metrics();
     assert!(metrics.contains(line), "{metrics}");
-    // A failure is durable, and not told again.
+    // One that failed here is not the primary's doing.
+    let mut by_hand = record("bob");
+    by_hand["result"] = json!("failed");
+    by_hand["reason"] = json!("no-licence");
+    add(&relay, &by_hand);
+    // A failure is durable, and so is who said so; it is not told again.
     relay.restart();
     let (_, page) = relay.http("GET", "/v1/migrations", "");
     let page: Value = serde_json::from_str(&page).unwrap();
-    for record in page["migrations"].as_array().unwrap() {
+    let shown = |place: usize| {
+        let record = &page["migrations"][place];
         assert_eq!(record["result"], "failed", "{page}");
-    }
+        (&record["told"], &record["told_reason"])
+    };
+    assert_eq!(shown(0), (&json!("refused"), &json!("user-unknown")));
+    assert_eq!(
+        shown(1),
+        (&json!("refused"), &json!("partner-not-in-profile"))
+    );
+    assert_eq!(shown(2), (&Value::Null, &Value::Null));
+    let metrics = primary.metrics();
+    assert!(metrics.contains(line), "{metrics}");
     assert_eq!(relay.daemon.terminate().code(), Some(0));
     assert_eq!(logger.terminate().code(), Some(0), "{}", logger.log());
 }

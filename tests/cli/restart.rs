@@ -253,7 +253,11 @@ fn a_second_relay_on_the_same_data_is_refused() {
     call.exchange(1);
     let run = ended(homeward(relay.dir.path()).args(["run", "--config", "relay.toml"]));
     assert_eq!(run.code, Some(1), "{run:?}");
-    assert!(run.err.contains("other program"), "{}", run.err);
+    assert!(
+        run.err.contains("in use by another homeward"),
+        "{}",
+        run.err
+    );
     call.exchange(2);
 }
 

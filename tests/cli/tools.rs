@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -55,18 +55,24 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// Ports that no other test of this target uses and that are all free now; the first is even.
+/// Ports that are all free now and that no other test of this target was given lately; the first
+/// is even.
 pub(crate) fn free_ports(count: u16) -> (u16, u16) {
-    static NEXT: AtomicU16 = AtomicU16::new(3_000);
-    loop {
-        let first = NEXT.fetch_add(count + count % 2, Ordering::Relaxed);
-        assert!(first < 9_900, "the tests use too many ports");
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u16 = 3_000;
+    const ALL: u16 = 6_900;
+    let step = u32::from(count.next_multiple_of(2));
+    for _ in 0..1_000 {
+        // Round and round: the tests that had them last are long over.
+        let place = NEXT.fetch_add(step, Ordering::Relaxed) % u32::from(ALL - count);
+        let first = FIRST + u16::try_from(place).unwrap().next_multiple_of(2);
         let last = first + count - 1;
         let mut ports = first..=last;
         if ports.all(|port| UdpSocket::bind(("127.0.0.1", port)).is_ok()) {
             return (first, last);
         }
     }
+    panic!("no {count} free ports in a row");
 }
 
 /// Waits until `ready` gives something.

@@ -7,6 +7,7 @@ mod bad_input;
 mod carried;
 mod commands;
 mod drain;
+mod flood;
 mod groups;
 mod harness;
 mod late;

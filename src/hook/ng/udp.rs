@@ -11,6 +11,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -95,6 +96,17 @@ impl<C> fmt::Debug for Server<C> {
 impl<C: Control> Server<C> {
     /// Binds all addresses, or none. To be called within a tokio runtime with I/O and time.
     pub fn bind(config: Config, control: C, clock: Clock) -> Result<Self, BindError> {
+        Self::take_over(config, Vec::new(), control, clock)
+    }
+
+    /// As [`Self::bind`], with sockets that another process has bound: they are used for their
+    /// addresses, and what waits in them is answered. The others of them are closed.
+    pub fn take_over(
+        config: Config,
+        mut bound: Vec<std::net::UdpSocket>,
+        control: C,
+        clock: Clock,
+    ) -> Result<Self, BindError> {
         let mut sockets = Vec::with_capacity(config.listen.len());
         let mut addresses = Vec::with_capacity(config.listen.len());
         for address in config.listen {
@@ -102,7 +114,12 @@ impl<C: Control> Server<C> {
                 return Err(BindError::Wildcard(address));
             }
             let failed = |source| BindError::Bind { address, source };
-            let socket = bind_socket(address).map_err(failed)?;
+            let is_it = |socket: &std::net::UdpSocket| socket.local_addr().ok() == Some(address);
+            let socket = match bound.iter().position(is_it) {
+                Some(place) => adopt(bound.swap_remove(place)),
+                None => bind_socket(address),
+            };
+            let socket = socket.map_err(failed)?;
             addresses.push(socket.local_addr().map_err(failed)?);
             sockets.push(socket);
         }
@@ -121,6 +138,17 @@ impl<C: Control> Server<C> {
             shared: Arc::new(shared),
             addresses,
         })
+    }
+
+    /// The sockets, for another process that is to go on with them.
+    ///
+    /// # Errors
+    /// No descriptors are left.
+    pub fn sockets(&self) -> io::Result<Vec<std::net::UdpSocket>> {
+        let sockets = self.shared.sockets.iter();
+        sockets
+            .map(|socket| Ok(socket.as_fd().try_clone_to_owned()?.into()))
+            .collect()
     }
 
     /// The addresses bound, in the order of the configuration; port 0 has become a real one.
@@ -378,6 +406,11 @@ impl<C: Control> Shared<C> {
     fn cache(&self) -> MutexGuard<'_, Cache<Client>> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn adopt(socket: std::net::UdpSocket) -> io::Result<UdpSocket> {
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
 }
 
 fn bind_socket(address: SocketAddr) -> io::Result<UdpSocket> {

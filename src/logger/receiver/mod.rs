@@ -449,7 +449,9 @@ impl State {
         }
         let shared = Arc::clone(&self.shared);
         let mut registry = shared.registry();
-        calls.extend(registry.mirrors.drain().map(|(_, mirror)| mirror.call));
+        if !shared.suspended() {
+            calls.extend(registry.mirrors.drain().map(|(_, mirror)| mirror.call));
+        }
         calls.sort_unstable();
         for call in calls {
             self.outbox.event(self.now, Event::CallClose { call });

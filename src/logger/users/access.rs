@@ -29,25 +29,48 @@ impl Access {
     /// # Errors
     /// Two of them are the same, so that nobody could tell who shows it; the text says whose.
     pub fn new(operator: Option<&str>, partners: &[(SystemName, String)]) -> Result<Self, String> {
-        for (place, (system, token)) in partners.iter().enumerate() {
-            if operator == Some(token) {
+        Self::of(operator.map(hash), partners)
+    }
+
+    /// With the same token of the operator and these of partners.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_partners(&self, partners: &[(SystemName, String)]) -> Result<Self, String> {
+        Self::of(self.operator, partners)
+    }
+
+    fn of(
+        operator: Option<blake3::Hash>,
+        partners: &[(SystemName, String)],
+    ) -> Result<Self, String> {
+        let mut known: Vec<(SystemName, blake3::Hash)> = Vec::with_capacity(partners.len());
+        for (system, token) in partners {
+            let hash = hash(token);
+            if operator == Some(hash) {
                 return Err(format!(
                     "the token of {system} is also that of http.token_file"
                 ));
             }
-            let mut former = partners.iter().take(place);
-            if let Some((other, _)) = former.find(|(_, former)| former == token) {
+            if let Some((other, _)) = known.iter().find(|(_, former)| *former == hash) {
                 return Err(format!("{other} and {system} have the same token"));
             }
+            known.push((system.clone(), hash));
         }
-        let hash = |token: &str| blake3::hash(token.as_bytes());
         Ok(Self {
-            operator: operator.map(hash),
-            partners: partners
-                .iter()
-                .map(|(system, token)| (system.clone(), hash(token)))
-                .collect(),
+            operator,
+            partners: known,
         })
+    }
+
+    /// Systems that are known by another token than in `former`.
+    pub fn renewed(&self, former: &Self) -> Vec<SystemName> {
+        let other = |(system, hash): &&(SystemName, blake3::Hash)| {
+            let mut of = former.partners.iter();
+            of.any(|(name, former)| name == system && former != hash)
+        };
+        let renewed = self.partners.iter().filter(other);
+        renewed.map(|(system, _)| system.clone()).collect()
     }
 
     /// Who shows this (RFC 6750 2.1).
@@ -76,6 +99,10 @@ impl Access {
             None => Err(Problem::unauthorized()),
         }
     }
+}
+
+fn hash(token: &str) -> blake3::Hash {
+    blake3::hash(token.as_bytes())
 }
 
 impl fmt::Debug for Access {

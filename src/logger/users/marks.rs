@@ -122,7 +122,7 @@ pub(super) async fn list(
     headers: HeaderMap,
     query: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let caller = primary.access.caller(&headers)?;
+    let caller = primary.caller(&headers)?;
     let Query(wanted) = query?;
     let user = wanted.user.map(|user| user.parse::<UserId>()).transpose();
     let system = wanted.partner_system.map(|name| name.parse::<SystemName>());
@@ -162,7 +162,7 @@ pub(super) async fn show(
     path: Result<Path<u64>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = primary.access.caller(&headers)?;
+    let caller = primary.caller(&headers)?;
     let mark = visible(&primary, path, &caller).await?;
     let view = MarkView::new(&mark, primary.clock.now());
     Ok(Json(view).into_response())
@@ -174,7 +174,7 @@ pub(super) async fn tell(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let system = partner(primary.access.caller(&headers)?)?;
+    let system = partner(primary.caller(&headers)?)?;
     let telling = body::telling(&headers, &body?)?;
     if telling.partner_system != system || telling.primary_system != primary.own {
         return Err(wrong_system(&primary, system, telling).await?);
@@ -189,7 +189,7 @@ pub(super) async fn update(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let caller = primary.access.caller(&headers)?;
+    let caller = primary.caller(&headers)?;
     let known = visible(&primary, path, &caller).await?;
     partner(caller)?;
     let update = body::update(&headers, &body?)?;
@@ -213,7 +213,7 @@ pub(super) async fn end(
     path: Result<Path<u64>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = primary.access.caller(&headers)?;
+    let caller = primary.caller(&headers)?;
     let known = visible(&primary, path, &caller).await?;
     let now = primary.clock.now();
     if caller == Caller::Operator {
@@ -232,10 +232,8 @@ pub(super) async fn end(
 }
 
 async fn take(primary: &Primary, telling: Telling) -> Result<Response, Problem> {
-    let partner = primary.partner(&telling.partner_system);
     let system = telling.partner_system.clone();
-    let told = primary.with(move |users, now| users.tell(partner.as_ref(), &telling, now));
-    match told.await? {
+    match primary.tell(telling).await? {
         Outcome::Accepted { mark, new, .. } => {
             primary.counts.accept();
             debug!(%system, mark = mark.id, "a migration was told and accepted");

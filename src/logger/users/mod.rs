@@ -8,22 +8,28 @@
 mod access;
 mod body;
 mod counts;
+mod group;
 mod marks;
 mod problem;
 mod profiles;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::HeaderMap;
 use axum::routing::get;
 
 pub use self::access::Access;
 pub use self::counts::Counts;
 
+use self::access::Caller;
+use self::group::Group;
 use self::problem::Problem;
 use crate::migration::identity::SystemName;
+use crate::migration::mark::Outcome;
 use crate::migration::profile::Partner;
+use crate::migration::telling::Telling;
 use crate::store::users::{Totals, Users, UsersError};
 use crate::sys::clock::Clock;
 use crate::wire::time::Timestamp;
@@ -33,10 +39,17 @@ use crate::wire::time::Timestamp;
 pub struct Primary {
     users: Arc<Mutex<Users>>,
     own: SystemName,
-    partners: Arc<[Partner]>,
-    access: Arc<Access>,
+    terms: Arc<RwLock<Arc<Terms>>>,
+    group: Group,
     counts: Arc<Counts>,
     clock: Clock,
+}
+
+/// What a reload changes, all at once.
+#[derive(Debug)]
+struct Terms {
+    partners: Vec<Partner>,
+    access: Arc<Access>,
 }
 
 impl Primary {
@@ -51,11 +64,34 @@ impl Primary {
         Self {
             users: Arc::new(Mutex::new(users)),
             own,
-            partners: partners.into(),
-            access: Arc::new(access),
+            terms: Arc::new(RwLock::new(Arc::new(Terms {
+                partners,
+                access: Arc::new(access),
+            }))),
+            group: Group::default(),
             counts: Arc::default(),
             clock,
         }
+    }
+
+    /// Other partners, and whom to know by which token, from the next request on.
+    pub fn renew(&self, partners: Vec<Partner>, access: Access) {
+        let access = Arc::new(access);
+        let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        *terms = Arc::new(Terms { partners, access });
+    }
+
+    /// Whom we know by which token now.
+    pub fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.terms().access)
+    }
+
+    fn terms(&self) -> Arc<Terms> {
+        Arc::clone(&self.terms.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn caller(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+        self.terms().access.caller(headers)
     }
 
     /// Routes behind the server's token, and those that look at tokens themselves.
@@ -114,9 +150,21 @@ impl Primary {
         Ok(done?)
     }
 
-    fn partner(&self, system: &SystemName) -> Option<Partner> {
-        let mut partners = self.partners.iter();
-        partners.find(|partner| partner.system == *system).cloned()
+    /// Takes a telling of a partner that speaks for itself, together with those that come
+    /// meanwhile.
+    async fn tell(&self, telling: Telling) -> Result<Outcome, Problem> {
+        let terms = self.terms();
+        let mut partners = terms.partners.iter();
+        let partner = partners.find(|partner| partner.system == telling.partner_system);
+        let told = self.group.add(partner.cloned(), telling);
+        let (group, users, clock) = (self.group.clone(), Arc::clone(&self.users), self.clock);
+        let job = tokio::task::spawn_blocking(move || {
+            let mut users = users.lock().unwrap_or_else(PoisonError::into_inner);
+            group.take(&mut users, clock.now());
+        });
+        // Another job may take the telling along; what matters is what became of it.
+        drop(job);
+        Ok(told.await.map_err(|_| Problem::busy())??)
     }
 }
 

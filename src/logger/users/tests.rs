@@ -355,16 +355,13 @@ async fn access_data_in_a_wrong_place_is_not_repeated() {
 async fn without_a_token_the_operator_is_whoever_reaches_the_door() {
     let tokens = [("q.example".parse().unwrap(), Q.to_owned())];
     let access = Access::new(None, &tokens).unwrap();
-    let mut headers = axum::http::HeaderMap::new();
-    assert_eq!(access.caller(&headers).unwrap(), access::Caller::Operator);
+    let mut headers = HeaderMap::new();
+    assert_eq!(access.caller(&headers).unwrap(), Caller::Operator);
     headers.insert("authorization", "Bearer nobody's".parse().unwrap());
     assert!(access.caller(&headers).is_err());
     headers.insert("authorization", format!("bearer {Q}").parse().unwrap());
     let caller = access.caller(&headers).unwrap();
-    assert_eq!(
-        caller,
-        access::Caller::Partner("q.example".parse().unwrap())
-    );
+    assert_eq!(caller, Caller::Partner("q.example".parse().unwrap()));
     headers.append("authorization", "Bearer x".parse().unwrap());
     assert!(access.caller(&headers).is_err());
     // One token, one system.

@@ -174,7 +174,7 @@ fn files_of_others_and_of_later_versions_are_refused() {
             error,
             StoreError::Newer {
                 found: 99,
-                known: 2,
+                known: 3,
                 ..
             }
         ),
@@ -313,4 +313,55 @@ fn a_database_of_the_first_version_is_taken_over() {
     drop(store);
     let (_store, loaded) = open(dir.path());
     assert_eq!(loaded.records, [record(7), failed]);
+}
+
+#[test]
+fn words_of_primaries_are_kept_with_their_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = open(dir.path());
+    put(&store, (1..=4).map(record).collect());
+    let say = |id, told| {
+        let stored = store.put_word(RecordId(id), told).unwrap();
+        stored.wait_blocking().unwrap();
+    };
+    let refused = Told::Refused("user-unknown".into());
+    say(1, Told::Accepted);
+    say(2, refused.clone());
+    say(3, Told::Accepted);
+    say(4, Told::Unreachable("nobody listens".into()));
+    // Of no record; and one that has changed since.
+    say(9, Told::Accepted);
+    put(&store, vec![record(3)]);
+    drop(store);
+    let (store, loaded) = open(dir.path());
+    let word = |id, told, current| Word {
+        record: RecordId(id),
+        primary_system: record(id).primary_system,
+        told,
+        current,
+    };
+    assert_eq!(
+        loaded.words,
+        [
+            word(1, Told::Accepted, true),
+            word(2, refused, true),
+            word(3, Told::Accepted, false),
+        ]
+    );
+    let ended = Record {
+        until: Some(at(5)),
+        ..record(2)
+    };
+    put(&store, vec![ended]);
+    store.prune(at(6)).unwrap().wait_blocking().unwrap();
+    drop(store);
+    let db = Connection::open(dir.path().join(FILE_NAME)).unwrap();
+    let count = |table: &str| -> i64 {
+        let count = format!("SELECT count(*) FROM {table} WHERE {table}.rowid = 2");
+        db.query_row(&count, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((count("migration"), count("word")), (0, 0));
+    db.execute("UPDATE word SET told = 'perhaps'", []).unwrap();
+    let error = Store::open(dir.path(), 9, at(0)).unwrap_err().to_string();
+    assert!(error.contains("word on migration 1"), "{error}");
 }

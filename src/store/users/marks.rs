@@ -1,7 +1,7 @@
 //! Migrations of the primary's users: marks, and refusals as history.
 
 use rusqlite::types::Value;
-use rusqlite::{OptionalExtension, Transaction, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 
 use super::rows::{self, TELLING, signed};
 use super::{Users, UsersError};
@@ -349,7 +349,7 @@ impl Users {
 }
 
 /// Stores a mark and gives its number; 0 stands for one that has none yet.
-fn put(transaction: &Transaction<'_>, mark: &Mark) -> rusqlite::Result<u64> {
+fn put(transaction: &Connection, mark: &Mark) -> rusqlite::Result<u64> {
     let told = &mark.told;
     let id = (mark.id > 0).then(|| mark.id.cast_signed());
     let insert = format!(
@@ -378,7 +378,7 @@ fn put(transaction: &Transaction<'_>, mark: &Mark) -> rusqlite::Result<u64> {
 }
 
 fn refuse(
-    transaction: &Transaction<'_>,
+    transaction: &Connection,
     told_by: &SystemName,
     told: &Telling,
     reason: Reason,

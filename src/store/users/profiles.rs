@@ -1,6 +1,6 @@
 //! Users and their profiles.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::cipher::Place;
 use super::rows::{self, signed};
@@ -150,11 +150,7 @@ impl Users {
     }
 }
 
-fn put(
-    transaction: &Transaction<'_>,
-    user: &User,
-    access: &[Option<Vec<u8>>],
-) -> rusqlite::Result<()> {
+fn put(transaction: &Connection, user: &User, access: &[Option<Vec<u8>>]) -> rusqlite::Result<()> {
     let name = user.id.as_str();
     transaction.execute("DELETE FROM user WHERE id = ?1", [name])?;
     transaction.execute("INSERT INTO user VALUES (?1)", [name])?;

@@ -365,3 +365,85 @@ fn a_migration_that_begins_ends_the_former_one_without_being_told_again() {
     assert_eq!(open(&mut users, 99), [7, 8]);
     assert_eq!(open(&mut users, 100), [8]);
 }
+
+#[test]
+fn tellings_that_are_stored_together_fare_as_each_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut users = open(dir.path(), ring(Some(1), &[])).unwrap();
+    users.put_user(&user("alice", None), at(0)).unwrap();
+    users.put_user(&user("bob", None), at(0)).unwrap();
+    let tellings = [
+        telling("alice", 2),
+        telling("mallory", 1),
+        telling("bob", 1),
+        telling("alice", 1),
+        telling("alice", 3),
+    ];
+    let tellings: Vec<_> = tellings.map(|told| (Some(partner()), told)).into();
+    let outcomes = users.tell_all(&tellings, at(1));
+    let outcomes: Vec<Outcome> = outcomes.into_iter().map(Result::unwrap).collect();
+    let [first, unknown, other, late, again] = &outcomes[..] else {
+        panic!("{outcomes:?}");
+    };
+    let numbers = [first, other, again].map(|outcome| match outcome {
+        Outcome::Accepted { mark, new, .. } => (mark.id, *new),
+        Outcome::Refused { .. } | Outcome::Stale { .. } => panic!("{outcome:?}"),
+    });
+    assert_eq!(numbers[0].0, numbers[2].0);
+    assert_eq!(numbers.map(|(_, new)| new), [true, true, false]);
+    assert!(matches!(late, Outcome::Stale { last: 2 }), "{late:?}");
+    let unknown_user = Reason::UserUnknown;
+    assert!(matches!(unknown, Outcome::Refused { reason, .. } if *reason == unknown_user));
+    drop(users);
+    let mut users = open(dir.path(), ring(Some(1), &[])).unwrap();
+    let filter = MarkFilter {
+        limit: 10,
+        ..MarkFilter::default()
+    };
+    assert_eq!(users.marks(&filter, at(2)).unwrap().len(), 2);
+    assert_eq!(users.refusals(&filter).unwrap().len(), 1);
+}
+
+#[test]
+fn on_a_full_disk_no_telling_of_a_group_is_taken_for_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut users = open(dir.path(), ring(Some(1), &[])).unwrap();
+    let names: Vec<String> = (0..200).map(|n| format!("user{n}")).collect();
+    for name in &names {
+        users.put_user(&user(name, None), at(0)).unwrap();
+    }
+    let pages: i64 = users
+        .db
+        .pragma_query_value(None, "page_count", |row| row.get(0))
+        .unwrap();
+    users
+        .db
+        .pragma_update(None, "max_page_count", pages + 4)
+        .unwrap();
+    let tellings: Vec<_> = names
+        .iter()
+        .map(|name| (Some(partner()), telling(name, 1)))
+        .collect();
+    let outcomes = users.tell_all(&tellings, at(1));
+    assert_eq!(outcomes.len(), names.len());
+    let stored: Vec<&str> = names
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| outcome.is_ok())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert!(
+        !stored.is_empty() && stored.len() < names.len(),
+        "{}",
+        stored.len()
+    );
+    drop(users);
+    let mut users = open(dir.path(), ring(Some(1), &[])).unwrap();
+    let filter = MarkFilter {
+        limit: 1_000,
+        ..MarkFilter::default()
+    };
+    let marks = users.marks(&filter, at(2)).unwrap();
+    let marked: Vec<&str> = marks.iter().map(|mark| mark.user.as_str()).collect();
+    assert_eq!(marked, stored);
+}
