@@ -26,7 +26,7 @@ fn new_calls_go_elsewhere_and_those_that_are_up_go_on() {
     assert!(bench.metrics().contains("homeward_draining 1"));
 
     // The text that all proxies take as "try the next node".
-    let mut refused = offered.clone();
+    let mut refused = offered;
     refused["call-id"] = json!("new");
     let answer = ng.ask(&refused);
     assert_eq!(answer["result"], "error", "{answer}");
