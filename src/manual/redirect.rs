@@ -80,5 +80,9 @@
 //!   with reason and next try), each lane (`through`, `pending`, `refused`, `bypassed`, `no-port`,
 //!   `failed`), its addresses, packets sent, returned and lost, and drops by reason.
 //! - Metrics: `homeward_homes{state}`, `homeward_home_failures_total`,
-//!   `homeward_home_bypasses_total`, `homeward_home_returns_total`.
+//!   `homeward_home_bypasses_total`, `homeward_home_returns_total`,
+//!   `homeward_home_packets_sent_total`, `homeward_home_packets_returned_total`, and
+//!   `homeward_home_packets_lost`, which falls again if one comes late. What returns is not among
+//!   `homeward_packets_received_total` and `homeward_packets_forwarded_total`: it was counted when
+//!   the party sent it. What home sends amiss is among `homeward_packets_dropped_total`.
 //! - The log names primaries that fail, are lost, and come back; at debug level each call.

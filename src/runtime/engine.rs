@@ -311,8 +311,9 @@ impl Engine {
         self.agreements = new.agreements;
         let Replaced { any, lost, renewed } = self.mirrors.reconfigure(&new.loggers, &new.maker);
         if agreed || any {
-            self.event(Event::Reconfigured { lost });
+            self.tell(Event::Reconfigured { lost });
         }
+        self.carry_out();
         self.mirrors.sweep();
         renewed
     }
