@@ -12,6 +12,7 @@ use std::time::Duration;
 use homeward::plane::command::Command;
 use homeward::plane::counters::Counters;
 use homeward::plane::flow::{Expect, Flow, HomeLimits, Learn, Route, SlotId, Source};
+use homeward::plane::start::Preroll;
 use homeward::plane::{Plane, Settings, socket};
 use homeward::sys::clock::Clock;
 
@@ -46,11 +47,16 @@ static ALLOCATOR: Counting = Counting;
 fn nothing_is_allocated_per_packet() {
     let plane = Plane::start(&Settings {
         workers: 1,
+        // Full before the counting begins: a worst case, in which each packet gives one up.
+        preroll: Preroll {
+            call_bytes: 64 << 10,
+            ..Preroll::default()
+        },
         ..Settings::new(Clock::start())
     })
     .unwrap();
-    let parties: [UdpSocket; 5] = std::array::from_fn(|_| party());
-    let [a, b, logger, c, anchor] = &parties;
+    let parties: [UdpSocket; 6] = std::array::from_fn(|_| party());
+    let [a, b, logger, c, anchor, undecided] = &parties;
     let (to_left, left) = open(&plane, 0, 1, a, Route::Direct);
     let (to_right, right) = open(&plane, 1, 0, b, Route::Direct);
     // What this one sends goes through home and comes back to it.
@@ -61,6 +67,8 @@ fn nothing_is_allocated_per_packet() {
         return_after: Duration::from_secs(3_600),
     };
     let (to_home, home) = open(&plane, 3, 2, anchor, Route::Home(limits));
+    // What this one sends is kept, and given up again.
+    let (to_kept, kept) = open(&plane, 4, 4, undecided, Route::Direct);
     let slot = SlotId(0);
     let targets = vec![logger.local_addr().unwrap(); 3];
     let sent = plane.workers()[0].send(Command::Mirror { slot, targets });
@@ -102,6 +110,13 @@ fn nothing_is_allocated_per_packet() {
             for _ in 0..20 {
                 c.recv(&mut buffer).unwrap();
             }
+            for place in 0..20 {
+                let packet = packet(sequence - 20 + place);
+                undecided.send_to(&packet, to_kept).unwrap();
+            }
+            for _ in 0..20 {
+                undecided.recv(&mut buffer).unwrap();
+            }
         }
     };
     exchange(50); // learning, first pages, lazy things of the system
@@ -119,7 +134,14 @@ fn nothing_is_allocated_per_packet() {
     let seen = home.snapshot();
     assert_eq!((seen.home_sent, seen.forwarded), (550 * 20, 550 * 20));
     assert_eq!(seen.dropped(), 550);
-    assert_eq!(during, 0, "allocations in {} packets", 500 * 84);
+    let seen = kept.snapshot();
+    assert_eq!(seen.forwarded, 550 * 20);
+    let given_up = 550 * 20 - u64::from(seen.preroll_kept);
+    assert_eq!(
+        (seen.preroll_evicted, given_up > 500 * 20),
+        (given_up, true)
+    );
+    assert_eq!(during, 0, "allocations in {} packets", 500 * 104);
 }
 
 fn party() -> UdpSocket {
@@ -150,7 +172,7 @@ fn open(
         clock_rate: 8_000,
         known: None,
         route,
-        keep: None,
+        keep: (slot == 4).then_some(1),
     };
     let open = Command::Open {
         slot: SlotId(slot),

@@ -135,6 +135,11 @@ impl Intake {
             self.watch.waker.0.clear();
             return None;
         };
+        self.receive_at(port, clock)
+    }
+
+    /// Receives a batch at a port, whether or not the last wait has found something there.
+    pub(super) fn receive_at(&mut self, port: u16, clock: &Clock) -> Option<Received> {
         let watched = self.sockets.get_mut(&port)?;
         // An error is that of a datagram which was never sent from here: nothing to be done.
         let count = self.ring.receive(&watched.socket, 0, BATCH).unwrap_or(0);
@@ -212,7 +217,7 @@ fn round_up(timeout: Duration) -> Duration {
 }
 
 /// Datagrams that are taken from a socket before the next one has its turn.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// Longest UDP payload.
 const MAX_DATAGRAM: usize = 65_535;
 /// Token of the waker; ports are the others.

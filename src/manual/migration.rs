@@ -129,7 +129,10 @@
 //! all, counted in chunks of 4 KiB. When there is no room the oldest goes first. What is given up
 //! before a decision is a gap: `explain` shows it for each leg as `evicted`, beside what is `kept`
 //! now and what was `sent`. What is kept when the call, or a socket of it, ends undecided counts as
-//! evicted too. A restart of the relay keeps none of it.
+//! evicted too, and so does what belongs to a primary whose loggers have no room. A restart of the
+//! relay keeps none of it. Without any agreement nothing is kept: it could never belong to anybody.
+//! Metrics: `homeward_preroll_packets` (now), `homeward_preroll_packets_sent_total`,
+//! `homeward_preroll_packets_evicted_total`.
 //!
 //! - **A context that comes late**, by `PUT /v1/calls/{call-id}/context` or with a new offer, is the
 //!   decision. What the mirror's scope then covers is sent to its logger first, in order, over up to

@@ -55,6 +55,10 @@
 //! dropped (`late-home`), as is what comes twice (`home-duplicate`) or is not what was sent there
 //! (`home-altered`).
 //!
+//! While something is bypassed, the anchor is asked every 10 s whether it still has the home leg: by
+//! a re-INVITE with the same description. One that was started anew says that it knows nothing of it
+//! (481), and is asked for a new home leg; one that says nothing for 10 s has given it up.
+//!
 //! ## Static anchors
 //!
 //! A static anchor sends each datagram back to where it came from, out of the port it came to. Each
@@ -76,5 +80,9 @@
 //!   with reason and next try), each lane (`through`, `pending`, `refused`, `bypassed`, `no-port`,
 //!   `failed`), its addresses, packets sent, returned and lost, and drops by reason.
 //! - Metrics: `homeward_homes{state}`, `homeward_home_failures_total`,
-//!   `homeward_home_bypasses_total`, `homeward_home_returns_total`.
+//!   `homeward_home_bypasses_total`, `homeward_home_returns_total`,
+//!   `homeward_home_packets_sent_total`, `homeward_home_packets_returned_total`, and
+//!   `homeward_home_packets_lost`, which falls again if one comes late. What returns is not among
+//!   `homeward_packets_received_total` and `homeward_packets_forwarded_total`: it was counted when
+//!   the party sent it. What home sends amiss is among `homeward_packets_dropped_total`.
 //! - The log names primaries that fail, are lost, and come back; at debug level each call.

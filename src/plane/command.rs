@@ -28,12 +28,18 @@ pub enum Command {
         flow: Flow,
     },
     /// Copy accepted packets to these loggers; replaces the former list, which gets what has
-    /// arrived by now. At most [`MAX_MIRRORS`].
+    /// arrived when the command is given, and nothing that comes after it. At most [`MAX_MIRRORS`].
     Mirror {
         /// The slot.
         slot: SlotId,
         /// Loggers, for packets of the slot's own kind.
         targets: Vec<SocketAddr>,
+    },
+    /// A logger should have the packets of this slot, and none takes them. What the pre-roll keeps
+    /// of it counts as given up when the decision takes `keep` away.
+    Unserved {
+        /// The slot.
+        slot: SlotId,
     },
     /// All of these at once: no packet is looked at in between. What belongs together (the two
     /// directions of a call) goes into one batch, or its first packets would find half of it.

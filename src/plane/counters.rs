@@ -110,7 +110,8 @@ pub struct Snapshot {
     pub preroll_kept: u32,
     /// Packets of the pre-roll that went to loggers after a late decision, however many loggers.
     pub preroll_sent: u64,
-    /// Packets that the pre-roll gave up while it was undecided where they belong: a gap.
+    /// Packets that the pre-roll gave up while it was undecided where they belong, or because no
+    /// logger took what one should have: a gap.
     pub preroll_evicted: u64,
     /// When the last packet from the right source came, also if it was dropped as blocked, as a
     /// loop, or for want of a destination; `None` before the first.

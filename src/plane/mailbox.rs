@@ -8,16 +8,25 @@ use crossbeam::queue::ArrayQueue;
 
 use super::command::Command;
 use super::latency::{Latencies, Request};
+use crate::sys::clock::Clock;
 use crate::sys::eventfd::EventFd;
+use crate::wire::time::Timestamp;
 
 pub(super) struct Mailbox {
-    commands: ArrayQueue<Command>,
+    commands: ArrayQueue<Given>,
     pub(super) latency_request: ArrayQueue<Request>,
     pub(super) latency_reply: ArrayQueue<Box<Latencies>>,
     pub(super) wake: EventFd,
     /// Whether the worker has been woken since it looked last.
     woken: AtomicBool,
     stopping: AtomicBool,
+}
+
+/// A command with the time at which it was given.
+pub(super) struct Given {
+    /// By the kernel's clock, as are the times at which packets arrive.
+    pub(super) at: Timestamp,
+    pub(super) command: Command,
 }
 
 impl Mailbox {
@@ -38,9 +47,10 @@ impl Mailbox {
         reason = "a command that found no room comes back whole"
     )]
     pub(super) fn send(&self, command: Command) -> Result<(), Command> {
-        let result = self.commands.push(command);
+        let at = Clock::realtime();
+        let result = self.commands.push(Given { at, command });
         self.wake();
-        result
+        result.map_err(|given| given.command)
     }
 
     pub(super) fn wake(&self) {
@@ -55,7 +65,7 @@ impl Mailbox {
         self.woken.store(false, Ordering::SeqCst);
     }
 
-    pub(super) fn next(&self) -> Option<Command> {
+    pub(super) fn next(&self) -> Option<Given> {
         self.commands.pop()
     }
 

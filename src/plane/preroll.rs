@@ -7,7 +7,8 @@
 //! - *Decided*, when `keep` is taken away. If loggers are named in the same command, the stream is
 //!   *flushed*: what was kept goes to them in order, some packets at a time so that their socket
 //!   buffers hold it, what arrives meanwhile queues behind, and when all is gone live copies
-//!   follow. Otherwise what was kept is forgotten at once.
+//!   follow. If no logger takes what one should have, it is given up, and counted: a gap.
+//!   Otherwise what was kept is nobody's, and forgotten at once.
 //!
 //! Loggers that are named while it is undecided get what comes from then on, and nothing of the
 //! past: that is not theirs before a decision says so.
@@ -50,6 +51,8 @@ pub(super) struct Preroll {
     undecided: bool,
     /// Whether it is among those that were told something.
     told: bool,
+    /// Whether the present command has said that no logger takes what one should have.
+    unserved: bool,
     queue: Queue,
     /// Loggers that were named just now, or that it is being flushed to.
     to: Option<Box<Mirrors>>,
@@ -153,6 +156,15 @@ impl Prerolls {
         preroll.to = mirrors(new.into_iter());
         tell(&mut self.told, preroll, index);
         old
+    }
+
+    /// A logger should have the packets of a slot, and none takes them.
+    pub(super) fn unserved(&mut self, slots: &mut SlotTable, index: u32) {
+        let preroll = slots.slot_mut(index).and_then(|s| s.preroll.as_deref_mut());
+        if let Some(preroll) = preroll {
+            preroll.unserved = true;
+            tell(&mut self.told, preroll, index);
+        }
     }
 
     /// A command is carried out whole: what it decided begins.
@@ -276,7 +288,7 @@ impl Prerolls {
             self.send(slot, u32::MAX, way);
         } else if preroll.undecided {
             slot.counters.preroll_evicted(preroll.queue.packets());
-            preroll.undecided = false;
+            (preroll.undecided, preroll.unserved) = (false, false);
         }
         self.conclude(slot, index);
         slot.preroll = None;
@@ -389,11 +401,15 @@ impl Prerolls {
         let Some(preroll) = slot.preroll.as_deref_mut() else {
             return;
         };
+        let unserved = std::mem::take(&mut preroll.unserved);
         let named = preroll.to.take();
         if preroll.flush.take().is_some() {
             self.flushing.retain(|flushed| *flushed != index);
         }
         if !preroll.undecided {
+            if unserved && named.is_none() {
+                slot.counters.preroll_evicted(preroll.queue.packets());
+            }
             self.pool.clear(&mut preroll.queue);
             show(slot);
             slot.preroll = None;
@@ -453,6 +469,7 @@ impl Preroll {
             call,
             undecided: true,
             told: false,
+            unserved: false,
             queue: Queue::default(),
             to: None,
             flush: None,

@@ -25,7 +25,7 @@ use super::decide::{Part, decide};
 use super::events::EventQueue;
 use super::flow::SlotId;
 use super::latency::Recorder;
-use super::mailbox::Mailbox;
+use super::mailbox::{Given, Mailbox};
 use super::metrics::WorkerMetrics;
 use super::outbox::{Copies, Forwards, forward_alone};
 use super::preroll::{Prerolls, Way};
@@ -142,6 +142,11 @@ impl Worker {
 
     /// One batch of one socket; how many datagrams there were.
     fn serve(&mut self, index: u32, now: Timestamp) -> usize {
+        self.serve_some(index, BATCH, now)
+    }
+
+    /// At most so many datagrams of one socket; how many there were.
+    fn serve_some(&mut self, index: u32, most: usize, now: Timestamp) -> usize {
         if self.cursor + BATCH > BUFFERS {
             self.flush_copies();
         }
@@ -150,7 +155,7 @@ impl Worker {
             return 0;
         };
         self.metrics.receive_calls.add(1);
-        let Ok(count) = self.ring.receive(&slot.socket, first, BATCH) else {
+        let Ok(count) = self.ring.receive(&slot.socket, first, most) else {
             self.metrics.receive_errors.add(1);
             return 0;
         };
@@ -282,11 +287,11 @@ impl Worker {
     fn take_commands(&mut self, now: Timestamp) {
         self.mailbox.opened();
         for _ in 0..COMMANDS {
-            let Some(command) = self.mailbox.next() else {
+            let Some(Given { at, command }) = self.mailbox.next() else {
                 break;
             };
             self.metrics.commands.add(1);
-            self.carry_out(command, now);
+            self.carry_out(command, at, now);
             self.prerolls.settle(&mut self.slots, now);
         }
         self.metrics.slots.set(self.slots.len() as u64);
@@ -299,7 +304,8 @@ impl Worker {
         }
     }
 
-    fn carry_out(&mut self, command: Command, now: Timestamp) {
+    /// Carries out a command that was given at `at`, by the kernel's clock.
+    fn carry_out(&mut self, command: Command, at: Timestamp, now: Timestamp) {
         match command {
             Command::Open {
                 slot: SlotId(index),
@@ -329,15 +335,18 @@ impl Worker {
                 // Only one that is taken away: what the commands behind this one say about the
                 // way of a packet is not known yet.
                 if known.is_some_and(|slot| slot.loses_mirror(&targets)) {
-                    self.drain(slot, now);
+                    self.drain_until(slot, at, now);
                 }
                 let live =
                     self.prerolls(|prerolls, slots, way| prerolls.aim(slots, slot.0, targets, way));
                 self.with_slot(slot, |slot| slot.mirror(live.into_iter()));
             }
+            Command::Unserved { slot } => {
+                self.prerolls.unserved(&mut self.slots, slot.0);
+            }
             Command::Batch(commands) => {
                 for command in commands {
-                    self.carry_out(command, now);
+                    self.carry_out(command, at, now);
                 }
             }
             Command::Close { slot } => {
@@ -361,6 +370,31 @@ impl Worker {
             }
         }
         self.flush_copies();
+    }
+
+    /// Carries what had arrived on a socket at `at`, before a logger is taken away from it. Whoever
+    /// asked for that may have been answered since: what came after is not the logger's.
+    fn drain_until(&mut self, SlotId(index): SlotId, at: Timestamp, now: Timestamp) {
+        for _ in 0..DRAIN_BATCHES * BATCH {
+            if !self.has_older(index, at) || self.serve_some(index, 1, now) == 0 {
+                break;
+            }
+        }
+        self.flush_copies();
+    }
+
+    /// Whether the next datagram of a socket arrived before that.
+    fn has_older(&mut self, index: u32, at: Timestamp) -> bool {
+        if self.cursor == BUFFERS {
+            self.flush_copies();
+        }
+        let Some(slot) = self.slots.slot(index) else {
+            return false;
+        };
+        let place = self.cursor;
+        let seen = self.ring.peek(&slot.socket, place).unwrap_or(false);
+        let received = self.ring.datagram(place).received;
+        seen && received.is_none_or(|received| received <= at)
     }
 
     fn with_slot(&mut self, slot: SlotId, change: impl FnOnce(&mut Slot)) {

@@ -309,8 +309,9 @@ impl Engine {
         self.agreements = new.agreements;
         let Replaced { any, lost, renewed } = self.mirrors.reconfigure(&new.loggers, &new.maker);
         if agreed || any {
-            self.event(Event::Reconfigured { lost });
+            self.tell(Event::Reconfigured { lost });
         }
+        self.carry_out();
         self.mirrors.sweep();
         renewed
     }
@@ -470,6 +471,7 @@ impl Engine {
                     offer,
                 } => self.homes.open(home, anchors, offer),
                 Command::HomeUpdate { home, offer } => self.homes.update(home, offer),
+                Command::HomeProbe { home } => self.homes.probe(home),
                 Command::HomeClose { home } => self.homes.close(home),
                 Command::Notice(notice) => self.notices.tell(&notice),
             }

@@ -194,6 +194,21 @@ impl Homes {
         }
     }
 
+    /// Asks the anchor of a home leg whether it still has it. A static one has nothing to forget.
+    pub(super) fn probe(&mut self, id: HomeId) {
+        let Some(home) = self.open.get(&id) else {
+            return;
+        };
+        if let Way::Sip(jobs) = &self.anchors[home.anchor].way {
+            let job = HomeJob::Update {
+                of: home.attempt,
+                offer: Box::new(home.offer.clone()),
+            };
+            // A full queue says nothing about the anchor: it is asked again later.
+            drop(jobs.try_send(job));
+        }
+    }
+
     /// Ends a home leg, if it is open.
     pub(super) fn close(&mut self, id: HomeId) {
         if let Some(home) = self.open.remove(&id) {
@@ -432,6 +447,26 @@ mod tests {
         homes.close(HomeId(2));
         homes.open(HOME, names(&["fixed"]), offer(2));
         assert_eq!(lanes(&mut homes), 2);
+    }
+
+    #[test]
+    fn only_an_anchor_that_can_be_asked_is_asked_whether_it_still_has_a_home_leg() {
+        let (mut homes, mut inbox) = homes();
+        homes.open(HOME, names(&["asked"]), offer(1));
+        homes.open(HomeId(2), names(&["fixed"]), offer(1));
+        assert_eq!(lanes(&mut homes), 1);
+        assert!(matches!(inbox.try_recv(), Ok(HomeJob::Open { .. })));
+        for home in [HOME, HomeId(2), HomeId(3)] {
+            homes.probe(home);
+        }
+        let Ok(HomeJob::Update { of, offer: told }) = inbox.try_recv() else {
+            panic!("not asked");
+        };
+        assert_eq!((of.home, *told), (HOME, offer(1)));
+        assert!(inbox.try_recv().is_err());
+        // A queue that is full is no failure of the anchor.
+        (0..3).for_each(|_| homes.probe(HOME));
+        assert_eq!((homes.poll(), homes.anchor_of(HOME)), (None, Some("asked")));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::control::Mailbox;
 use super::engine::Engine;
 use super::primary::Primaries;
+use super::sockets::HomeSum;
 use super::{home_sip, media_anchor};
 use crate::admin::{self, Readiness, Source};
 use crate::hook::ng::command::Command;
@@ -87,10 +88,8 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
     let figures = engine.figures();
     let sums = figures.totals.by_kind();
     let sum = |of: fn(&super::sockets::Sum) -> u64| sums.iter().map(|(_, sum)| of(sum)).sum();
-    let drops = DROP_REASONS
-        .iter()
-        .enumerate()
-        .map(|(place, reason)| (*reason, sums.iter().map(|(_, sum)| sum.drops[place]).sum()));
+    let drops = DROP_REASONS.into_iter().zip(figures.totals.drops());
+    let preroll = figures.totals.preroll;
     let latency = engine.latencies(PATIENCE).map(latency).unwrap_or_default();
     Snapshot {
         calls: calls(&statistics, figures.oneway),
@@ -104,6 +103,9 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
             lost: figures.totals.rtp.lost,
             mirrored: sum(|sum| sum.mirrored),
             mirror_dropped: sum(|sum| sum.mirror_dropped),
+            preroll_kept: preroll.kept,
+            preroll_sent: preroll.sent,
+            preroll_evicted: preroll.evicted,
         },
         workers: engine
             .plane()
@@ -117,7 +119,7 @@ fn of_engine(engine: &mut Engine) -> Snapshot {
         requests: Vec::new(),
         tellings: Vec::new(),
         loggers: engine.loggers(),
-        homes: homes(&statistics),
+        homes: homes(&statistics, &figures.totals.home),
         archive: engine.archive().map(archive),
         home_anchors: Vec::new(),
         media_anchor: None,
@@ -154,13 +156,16 @@ fn calls(statistics: &Statistics, oneway: u64) -> Calls {
     }
 }
 
-fn homes(statistics: &Statistics) -> Homes {
+fn homes(statistics: &Statistics, sum: &HomeSum) -> Homes {
     let states = ["pending", "up", "bypassed", "failed"];
     Homes {
         open: states.into_iter().zip(statistics.homes).collect(),
         failures: statistics.home_failures_total,
         bypasses: statistics.home_bypasses_total,
         returns: statistics.home_returns_total,
+        sent: sum.sent,
+        returned: sum.returned,
+        lost: sum.lost,
     }
 }
 

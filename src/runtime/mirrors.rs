@@ -146,6 +146,7 @@ impl Mirrors {
         sockets: &mut Sockets,
     ) {
         let Some(mirror) = self.open.get_mut(&id) else {
+            sockets.unserved(stream);
             return;
         };
         let logger = &mut self.loggers[mirror.logger];
@@ -162,6 +163,7 @@ impl Mirrors {
                 let logger = &logger.name;
                 warn!(logger, held_back, "no port left: a stream is not mirrored");
             }
+            sockets.unserved(stream);
             return;
         };
         mirror.streams.insert(stream, pair_at);

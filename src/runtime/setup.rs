@@ -269,7 +269,8 @@ pub(super) fn core_settings(config: &Config, instance: String) -> CoreSettings {
         strict_source: relay.strict_source,
         anchors: config.anchors.iter().map(anchor).collect(),
         instance,
-        preroll: !relay.preroll.is_zero(),
+        // Without any agreement nothing can ever belong to anybody.
+        preroll: !relay.preroll.is_zero() && !config.agreements.is_empty(),
         ended_kept: relay.ended_calls,
     }
 }

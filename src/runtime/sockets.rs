@@ -11,11 +11,11 @@ use tracing::warn;
 
 use super::limited::Limited;
 use crate::plane::command::Command;
-use crate::plane::counters::Counters;
+use crate::plane::counters::{Counters, Snapshot};
 use crate::plane::flow::{Expect, Flow, HomeLimits, Learn, Route, SlotId, Source};
 use crate::plane::{Plane, socket};
 use crate::session::command::{Flow as SessionFlow, Route as SessionRoute, SourcePolicy};
-use crate::session::host::{BindError, DROP_REASONS, StreamCounters};
+use crate::session::host::{BindError, DROP_REASONS, Preroll, StreamCounters};
 use crate::session::ids::{StreamId, WorkerIndex};
 use crate::session::options::Learning;
 use crate::wire::block::StreamKind;
@@ -29,7 +29,7 @@ pub(super) struct Sockets {
     loads: Vec<u64>,
     receive_buffer: Option<u32>,
     /// Streams whose sockets are being closed: their counters still move.
-    closing: FxHashMap<(WorkerIndex, SlotId), (StreamKind, Arc<Counters>)>,
+    closing: FxHashMap<(WorkerIndex, SlotId), (Faces, Arc<Counters>)>,
     /// Limits what is logged of sockets that cannot be made.
     bind_failed: Limited,
     /// Sums over the streams that are closed.
@@ -42,11 +42,21 @@ pub(super) struct Sockets {
 #[derive(Debug)]
 struct Entry {
     place: Place,
-    kind: StreamKind,
+    faces: Faces,
     counters: Arc<Counters>,
 }
 
-/// Sums over streams, for one kind of them each.
+/// Whom a stream is for.
+#[derive(Clone, Copy, Debug)]
+enum Faces {
+    /// A party, which sends this.
+    Party(StreamKind),
+    /// Home, which sends back what parties have sent.
+    Home,
+}
+
+/// Sums over streams, for one kind of them each. Every packet of a party counts once in them,
+/// whichever way it goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Streams of RTP.
@@ -55,6 +65,23 @@ pub struct Totals {
     pub rtcp: Sum,
     /// Streams of other datagrams.
     pub datagram: Sum,
+    /// Streams that face home.
+    pub home: HomeSum,
+    /// What is, and was, kept of all of them.
+    pub preroll: Preroll,
+}
+
+/// Sums over streams that face home: of packets that are counted with the parties that sent them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HomeSum {
+    /// Packets sent home to come back.
+    pub sent: u64,
+    /// Packets that came back as they were sent, and in time.
+    pub returned: u64,
+    /// Packets that have not come back, and are not expected to any more.
+    pub lost: u64,
+    /// Datagrams from there that were dropped, by reason, in the order of [`DROP_REASONS`].
+    pub drops: [u64; DROP_REASONS.len()],
 }
 
 /// Sums over streams of one kind.
@@ -79,19 +106,20 @@ pub struct Sum {
 }
 
 impl Totals {
-    fn add(&mut self, kind: StreamKind, counters: &Counters) {
+    fn add(&mut self, faces: Faces, counters: &Counters) {
         let read = counters.snapshot();
-        let sum = match kind {
-            StreamKind::Rtp => &mut self.rtp,
-            StreamKind::Rtcp => &mut self.rtcp,
-            StreamKind::Datagram => &mut self.datagram,
+        self.preroll.kept += u64::from(read.preroll_kept);
+        self.preroll.sent += read.preroll_sent;
+        self.preroll.evicted += read.preroll_evicted;
+        let sum = match faces {
+            Faces::Party(StreamKind::Rtp) => &mut self.rtp,
+            Faces::Party(StreamKind::Rtcp) => &mut self.rtcp,
+            Faces::Party(StreamKind::Datagram) => &mut self.datagram,
+            Faces::Home => return self.home.add(&read),
         };
         sum.packets += read.packets;
         sum.octets += read.octets;
-        sum.drops
-            .iter_mut()
-            .zip(read.drops)
-            .for_each(|(sum, drops)| *sum += drops);
+        add_all(&mut sum.drops, &read.drops);
         sum.forwarded += read.forwarded;
         sum.forwarded_octets += read.forwarded_octets;
         sum.mirrored += read.mirrored;
@@ -106,6 +134,30 @@ impl Totals {
             ("rtcp", &self.rtcp),
             ("datagram", &self.datagram),
         ]
+    }
+
+    /// Datagrams dropped, by reason, whoever sent them.
+    pub fn drops(&self) -> [u64; DROP_REASONS.len()] {
+        let mut drops = self.home.drops;
+        for (_, sum) in self.by_kind() {
+            add_all(&mut drops, &sum.drops);
+        }
+        drops
+    }
+}
+
+impl HomeSum {
+    fn add(&mut self, read: &Snapshot) {
+        self.sent += u64::from(read.home_sent);
+        self.returned += read.packets;
+        self.lost += u64::from(read.home_lost);
+        add_all(&mut self.drops, &read.drops);
+    }
+}
+
+fn add_all(sums: &mut [u64; DROP_REASONS.len()], more: &[u64; DROP_REASONS.len()]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum += more;
     }
 }
 
@@ -178,11 +230,11 @@ impl Sockets {
         let mut totals = self.past;
         #[expect(clippy::iter_over_hash_type, reason = "a sum has no order")]
         for entry in self.streams.values() {
-            totals.add(entry.kind, &entry.counters);
+            totals.add(entry.faces, &entry.counters);
         }
         #[expect(clippy::iter_over_hash_type, reason = "a sum has no order")]
-        for (kind, counters) in self.closing.values() {
-            totals.add(*kind, counters);
+        for (faces, counters) in self.closing.values() {
+            totals.add(*faces, counters);
         }
         totals
     }
@@ -225,7 +277,10 @@ impl Sockets {
         let Some(entry) = self.streams.get_mut(&stream) else {
             return;
         };
-        entry.kind = wanted.kind;
+        entry.faces = match wanted.route {
+            SessionRoute::Home(_) => Faces::Home,
+            SessionRoute::Direct | SessionRoute::Via { .. } => Faces::Party(wanted.kind),
+        };
         let in_service = Place::InService(worker, slot);
         let command = match std::mem::replace(&mut entry.place, in_service) {
             Place::Bound(socket) | Place::Reserved(socket, ..) => {
@@ -244,14 +299,16 @@ impl Sockets {
 
     /// Copies what arrives on a stream to these loggers from now on.
     pub(super) fn mirror(&mut self, stream: StreamId, targets: Vec<SocketAddr>) {
-        let Some(&Entry {
-            place: Place::InService(worker, slot),
-            ..
-        }) = self.streams.get(&stream)
-        else {
-            return;
-        };
-        self.send(worker, Command::Mirror { slot, targets });
+        if let Some((worker, slot)) = self.in_service(stream) {
+            self.send(worker, Command::Mirror { slot, targets });
+        }
+    }
+
+    /// A logger should have a stream, and none takes it.
+    pub(super) fn unserved(&mut self, stream: StreamId) {
+        if let Some((worker, slot)) = self.in_service(stream) {
+            self.send(worker, Command::Unserved { slot });
+        }
     }
 
     /// Closes a stream's socket.
@@ -264,7 +321,7 @@ impl Sockets {
             Place::Reserved(_, worker, slot) => self.release(worker, slot),
             Place::InService(worker, slot) => {
                 self.closing
-                    .insert((worker, slot), (entry.kind, entry.counters));
+                    .insert((worker, slot), (entry.faces, entry.counters));
                 self.send(worker, Command::Close { slot });
             }
         }
@@ -272,8 +329,8 @@ impl Sockets {
 
     /// A worker has emptied a slot: it may be used again.
     pub(super) fn closed(&mut self, worker: WorkerIndex, slot: SlotId) {
-        if let Some((kind, counters)) = self.closing.remove(&(worker, slot)) {
-            self.past.add(kind, &counters);
+        if let Some((faces, counters)) = self.closing.remove(&(worker, slot)) {
+            self.past.add(faces, &counters);
         }
         self.release(worker, slot);
     }
@@ -311,6 +368,14 @@ impl Sockets {
     /// Streams that have a socket now.
     pub(super) fn len(&self) -> usize {
         self.streams.len()
+    }
+
+    /// Where a stream is served, if it is.
+    fn in_service(&self, stream: StreamId) -> Option<(WorkerIndex, SlotId)> {
+        match self.streams.get(&stream)?.place {
+            Place::InService(worker, slot) => Some((worker, slot)),
+            Place::Bound(_) | Place::Reserved(..) => None,
+        }
     }
 
     /// The slot of a stream at its worker, reserved now if it has none.
@@ -377,7 +442,7 @@ impl Sockets {
             stream,
             Entry {
                 place: Place::Bound(socket),
-                kind: StreamKind::Rtp,
+                faces: Faces::Party(StreamKind::Rtp),
                 counters,
             },
         );

@@ -83,6 +83,12 @@ pub enum Command {
         /// All that goes through it now.
         offer: HomeOffer,
     },
+    /// A home leg is bypassed: its anchor is asked whether it still has it, if it can be asked;
+    /// answered as an update, or as a failure.
+    HomeProbe {
+        /// The home leg.
+        home: HomeId,
+    },
     /// A home leg has ended.
     HomeClose {
         /// The home leg.

@@ -45,6 +45,8 @@ pub(super) struct Home {
     lanes: Vec<Lane>,
     /// The label that was given last.
     labels: u32,
+    /// When the anchor is asked next whether it still has it; only while something is bypassed.
+    probe: Option<Timestamp>,
     /// What the anchor was asked to take; `None` unless it is being asked or has taken it.
     told: Option<Box<HomeOffer>>,
     /// Times that a stream was bypassed.
@@ -137,6 +139,7 @@ impl Home {
             failures: 0,
             lanes: Vec::new(),
             labels: 0,
+            probe: None,
             told: None,
             bypasses: 0,
             returns: 0,
@@ -159,17 +162,41 @@ impl Home {
         }
     }
 
+    /// When something is to be done about it by itself.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        self.next_try().or(self.probe)
+    }
+
     /// Place of the state in [`Statistics`](super::reply::Statistics): 0 pending, 1 up, 2 bypassed
     /// in part or in whole, 3 failed; `None` if nothing goes through it.
     pub(super) fn state(&self) -> Option<usize> {
-        let lost = |lane: &Lane| lane.pair.is_some_and(|pair| pair.lost != [false; 2]);
         match &self.standing {
             Standing::Idle => None,
             Standing::Pending => Some(0),
-            Standing::Up if self.lanes.iter().any(lost) => Some(2),
+            Standing::Up if self.is_bypassed() => Some(2),
             Standing::Up => Some(1),
             Standing::Failed { .. } => Some(3),
         }
+    }
+
+    /// Whether something of it goes straight, since home does not answer.
+    fn is_bypassed(&self) -> bool {
+        let mut pairs = self.lanes.iter().filter_map(|lane| lane.pair);
+        pairs.any(|pair| pair.lost != [false; 2])
+    }
+
+    /// Whether the anchor is to be asked now whether it still has it. An anchor that was started
+    /// anew knows nothing of it, and would never send anything back.
+    fn probes(&mut self, now: Timestamp) -> bool {
+        if !self.is_bypassed() {
+            self.probe = None;
+            return false;
+        }
+        let due = self.probe.is_none_or(|at| at <= now);
+        if due {
+            self.probe = Some(now + PROBE_EVERY);
+        }
+        due
     }
 
     fn stand(&mut self, standing: Standing, now: Timestamp) {
@@ -263,3 +290,5 @@ const LIMITS: HomeLimits = HomeLimits {
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Between tries; and a home leg that has stood for so long fails as if for the first time.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// From one question whether the anchor still has a home leg to the next.
+const PROBE_EVERY: Duration = Duration::from_secs(10);

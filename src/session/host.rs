@@ -165,7 +165,7 @@ pub struct Preroll {
     pub kept: u64,
     /// Packets that went to loggers after a late decision.
     pub sent: u64,
-    /// Packets given up while the call was undecided: a gap.
+    /// Packets given up while the call was undecided, or for want of a logger: a gap.
     pub evicted: u64,
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::call::Call;
 use super::core::{Core, Settings};
+use super::flows;
 use super::host::Host;
 use super::ids::MirrorId;
 use super::media::PortSet;
@@ -14,8 +15,9 @@ use crate::wire::time::Timestamp;
 
 impl Core {
     /// Takes over limits, time-outs and the defaults of new calls. Name, interfaces and instance
-    /// stay what they were. No command follows: sockets, SDP and mirrors of calls are as before;
-    /// a time-out that became shorter is counted from the last sign of life, as ever.
+    /// stay what they were. Commands follow only if packets of undecided calls are kept from now
+    /// on, or no more: sockets, SDP and mirrors of calls are as before. A time-out that became
+    /// shorter is counted from the last sign of life, as ever.
     pub fn reconfigure(&mut self, settings: Settings) {
         let old = std::mem::replace(&mut self.settings, settings);
         let times = |s: &Settings| {
@@ -30,6 +32,13 @@ impl Core {
         self.ended.drain(..excess);
         if moved {
             self.set_timers();
+        }
+        let (before, after) = (old.preroll, self.settings.preroll);
+        if before != after {
+            for (_, call) in &self.calls {
+                let (old, new) = (flows::of(call, before), flows::of(call, after));
+                flows::queue_changes(&old, &new, &mut self.queue);
+            }
         }
     }
 

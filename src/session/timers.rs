@@ -28,7 +28,7 @@ pub(super) enum Verdict {
 pub(super) fn due(call: &Call, settings: &Settings) -> Timestamp {
     let parties = call.parties.iter().filter_map(|party| party.delete_at);
     let retired = call.sets().filter_map(|(_, _, _, set)| set.retired);
-    let homes = call.homes.iter().filter_map(Home::next_try);
+    let homes = call.homes.iter().filter_map(Home::due);
     let length = settings.final_timeout.map(|length| call.created + length);
     parties
         .chain(retired)

@@ -116,6 +116,12 @@ pub struct Media {
     pub mirrored: u64,
     /// Copies that could not be sent.
     pub mirror_dropped: u64,
+    /// Packets kept now while it is undecided where they belong.
+    pub preroll_kept: u64,
+    /// Packets that went to loggers after a late decision.
+    pub preroll_sent: u64,
+    /// Packets that were kept and given up, though they may have belonged somewhere.
+    pub preroll_evicted: u64,
 }
 
 /// Counts of one worker.
@@ -202,6 +208,13 @@ pub struct Homes {
     pub bypasses: u64,
     /// Times that such a stream went through home again.
     pub returns: u64,
+    /// Packets sent home to come back.
+    pub sent: u64,
+    /// Packets that came back as they were sent, and in time.
+    pub returned: u64,
+    /// Packets that have not come back and are not expected to. One may still come, so that this
+    /// can fall.
+    pub lost: u64,
 }
 
 /// What the embedded logger counts.
@@ -314,6 +327,21 @@ impl Snapshot {
             "Copies that could not be sent to a logger",
             media.mirror_dropped,
         )?;
+        w.gauge(
+            "preroll_packets",
+            "Packets kept now while it is undecided where they belong",
+            media.preroll_kept,
+        )?;
+        w.counter(
+            "preroll_packets_sent",
+            "Kept packets that went to loggers after a late decision",
+            media.preroll_sent,
+        )?;
+        w.counter(
+            "preroll_packets_evicted",
+            "Kept packets that were given up, though they may have belonged to somebody",
+            media.preroll_evicted,
+        )?;
         w.histogram(
             "latency",
             "From the kernel's receive time stamp to the hand-over for sending",
@@ -418,6 +446,21 @@ impl Snapshot {
             "home_returns",
             "Times that such a stream went through home again",
             homes.returns,
+        )?;
+        w.counter(
+            "home_packets_sent",
+            "Packets sent home to come back",
+            homes.sent,
+        )?;
+        w.counter(
+            "home_packets_returned",
+            "Packets that came back from home as they were sent, and in time",
+            homes.returned,
+        )?;
+        w.gauge(
+            "home_packets_lost",
+            "Packets sent home that have not come back and are not expected to",
+            homes.lost,
         )
     }
 

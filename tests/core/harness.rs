@@ -231,6 +231,9 @@ impl Rig {
                 assert_ne!(asked.offer, offer, "nothing has changed");
                 asked.offer = offer;
             }
+            Command::HomeProbe { home } => {
+                assert!(self.homes.contains_key(&home), "opened before");
+            }
             Command::HomeClose { home } => {
                 assert!(self.homes.remove(&home).is_some(), "closed twice");
             }

@@ -121,6 +121,29 @@ fn without_a_preroll_nothing_is_kept() {
 }
 
 #[test]
+fn keeping_can_be_turned_off_and_on_while_calls_are_up() {
+    let mut rig = rig(&[("bob", "primary.example")]);
+    rig.call("c1");
+    let first = kept(&rig);
+    let mut settings = rig.core.settings().clone();
+    for wanted in [false, true, true] {
+        settings.preroll = wanted;
+        rig.core.reconfigure(settings.clone());
+        rig.event(Event::Tick);
+        let expected = if wanted { first.clone() } else { [None].into() };
+        assert_eq!(kept(&rig), expected);
+    }
+    // What is decided is not kept again.
+    tell(&mut rig, context("alice", "bob"));
+    settings.preroll = false;
+    rig.core.reconfigure(settings.clone());
+    settings.preroll = true;
+    rig.core.reconfigure(settings);
+    rig.event(Event::Tick);
+    assert_eq!((kept(&rig), copied(&rig).len()), ([None].into(), 4));
+}
+
+#[test]
 fn a_late_context_ends_the_keeping_before_it_attaches() {
     let mut rig = rig(&[("bob", "primary.example")]);
     rig.call("c1");

@@ -71,7 +71,7 @@ fn harmless(command: &Command) -> bool {
             true
         }
         Command::Notice(_) => true,
-        Command::HomeOpen { .. } | Command::HomeUpdate { .. } => true,
+        Command::HomeOpen { .. } | Command::HomeUpdate { .. } | Command::HomeProbe { .. } => true,
         Command::Close { .. }
         | Command::HomeClose { .. }
         | Command::MirrorOpen { .. }

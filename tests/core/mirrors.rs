@@ -294,6 +294,7 @@ fn rank(command: &Command) -> u8 {
         Command::Configure { .. }
         | Command::HomeOpen { .. }
         | Command::HomeUpdate { .. }
+        | Command::HomeProbe { .. }
         | Command::HomeClose { .. }
         | Command::MirrorOpen { .. }
         | Command::MirrorUpdate { .. }

@@ -392,6 +392,39 @@ fn what_home_does_not_answer_is_copied_until_it_does() {
 }
 
 #[test]
+fn an_anchor_that_is_bypassed_is_asked_whether_it_still_has_the_home_leg() {
+    let mut rig = rig(&[("alice", "primary.example")]);
+    let (_, to_a) = call(&mut rig, context("alice", "bob"), audio);
+    let home = answered(&mut rig);
+    let (stream, _) = rig.home_of(to_a.rtp[0]).unwrap();
+    let party = rig.stream_at(to_a.rtp[0]).unwrap();
+    let asks = |c: &Command| matches!(c, Command::HomeProbe { .. });
+    let mut asked = Vec::new();
+    rig.event(Event::HomeLost {
+        stream,
+        unanswered: 100,
+    });
+    for second in 0..30 {
+        asked.extend(order(&rig, asks).iter().map(|_| second));
+        rig.log.clear();
+        rig.hear(party);
+        rig.wait(Duration::from_secs(1));
+    }
+    assert_eq!(asked, [0, 10, 20]);
+    // It does not, and is asked for a new one.
+    rig.home_fails(home);
+    rig.wait(Duration::from_secs(1));
+    answered(&mut rig);
+    assert_eq!(explained(&mut rig).lanes[0].state, LaneState::Through);
+    for _ in 0..30 {
+        rig.log.clear();
+        rig.hear(party);
+        rig.wait(Duration::from_secs(1));
+        assert_eq!(order(&rig, asks), [0; 0]);
+    }
+}
+
+#[test]
 fn counters_of_lanes_are_told_and_outlive_them() {
     let mut rig = rig(&[("alice", "primary.example")]);
     let (_, to_a) = call(&mut rig, context("alice", "bob"), audio);

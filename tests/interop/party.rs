@@ -3,11 +3,12 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::process::wait_for;
 use crate::speech::{FRAME, Speech};
 
 /// The RTP packets (RFC 3550 5.1) of a speech, from frame 0 on. `pauses` holds, for a frame before
@@ -34,15 +35,16 @@ pub(crate) fn packets(speech: &Speech, ssrc: u32, pauses: &[(usize, u32)]) -> Ve
 }
 
 /// Writes packets as a capture that SIPp plays: it takes from it the octets and the pace, the
-/// addresses are its own.
+/// addresses are its own. The pace is that of the RTP time stamps at 8 kHz.
 pub(crate) fn write_pcap(file: &Path, packets: &[Vec<u8>]) {
     let mut out = Vec::new();
     let header: [u32; 6] = [0xA1B2_C3D4, 0x0004_0002, 0, 0, 65_535, 1];
     header
         .iter()
         .for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
-    for (number, packet) in packets.iter().enumerate() {
-        let micros = u32::try_from(number).unwrap() * 20_000;
+    let first = packets.first().map_or(0, |packet| time_stamp(packet));
+    for packet in packets {
+        let micros = time_stamp(packet).wrapping_sub(first) * 125;
         let length = u32::try_from(ETHERNET + IPV4 + UDP + packet.len()).unwrap();
         let record = [1 + micros / 1_000_000, micros % 1_000_000, length, length];
         record
@@ -66,6 +68,10 @@ const ETHERNET: usize = 14;
 const IPV4: usize = 20;
 const UDP: usize = 8;
 
+fn time_stamp(packet: &[u8]) -> u32 {
+    u32::from_be_bytes(packet[4..8].try_into().unwrap())
+}
+
 /// A datagram that reached a party.
 #[derive(Clone, Debug)]
 pub(crate) struct Heard {
@@ -79,7 +85,8 @@ pub(crate) struct Heard {
 #[derive(Debug)]
 pub(crate) struct Ear {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Vec<Heard>>>,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Ear {
@@ -90,33 +97,50 @@ impl Ear {
             .set_read_timeout(Some(Duration::from_millis(50)))
             .unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (stopped, all) = (Arc::clone(&stop), Arc::clone(&heard));
         let thread = std::thread::spawn(move || {
-            let (mut heard, mut buffer) = (Vec::new(), vec![0; 65_536]);
+            let mut buffer = vec![0; 65_536];
             // What has arrived is read to its end even when it is time to stop.
             loop {
                 match socket.recv_from(&mut buffer) {
-                    Ok((length, from)) => {
-                        heard.push(Heard {
-                            from,
-                            bytes: buffer[..length].to_vec(),
-                        });
-                    }
-                    Err(_) if stopped.load(Ordering::Relaxed) => return heard,
+                    Ok((length, from)) => all.lock().unwrap().push(Heard {
+                        from,
+                        bytes: buffer[..length].to_vec(),
+                    }),
+                    Err(_) if stopped.load(Ordering::Relaxed) => return,
                     Err(_) => {}
                 }
             }
         });
         Self {
             stop,
+            heard,
             thread: Some(thread),
         }
+    }
+
+    /// How many datagrams have arrived by now.
+    pub(crate) fn count(&self) -> usize {
+        self.heard.lock().unwrap().len()
+    }
+
+    /// Waits until so many datagrams have arrived since the call began.
+    ///
+    /// # Panics
+    /// If they do not within twenty seconds.
+    pub(crate) fn wait_for(&self, count: usize) {
+        let what = format!("packet {count}");
+        wait_for(&what, Duration::from_secs(20), || {
+            (self.count() >= count).then_some(())
+        });
     }
 
     /// All that has arrived.
     pub(crate) fn close(mut self) -> Vec<Heard> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap()
+        self.thread.take().unwrap().join().unwrap();
+        std::mem::take(&mut *self.heard.lock().unwrap())
     }
 }
 

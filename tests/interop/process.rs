@@ -71,6 +71,12 @@ impl Process {
         self.wait(limit)
     }
 
+    /// Kills it outright.
+    pub(crate) fn kill(&mut self) {
+        self.signal("KILL");
+        let _ = self.child.wait();
+    }
+
     /// Signals the whole group. The leader's number is free for others only after it was waited
     /// for, which `Child` remembers.
     fn signal(&mut self, signal: &str) {

@@ -20,6 +20,8 @@ pub(crate) struct Stream {
     pub(crate) lost: i64,
     /// Sequence numbers and payloads, in the order of the file.
     pub(crate) contents: Vec<(u16, Vec<u8>)>,
+    /// When the last of them was received, in seconds since 1970.
+    pub(crate) last: f64,
 }
 
 impl Stream {
@@ -70,7 +72,8 @@ pub(crate) fn read(file: &Path) -> Vec<Stream> {
     let fields = [
         "-Y", "rtp", "-T", "fields", "-e", "rtp.ssrc", "-e", "rtp.seq",
     ];
-    let packets = output(tshark().args(fields).args(["-e", "rtp.payload"]));
+    let more = ["-e", "rtp.payload", "-e", "frame.time_epoch"];
+    let packets = output(tshark().args(fields).args(more));
     for line in String::from_utf8(packets).unwrap().lines() {
         let mut fields = line.split('\t');
         let ssrc = hex_number(fields.next().unwrap()).unwrap();
@@ -81,6 +84,7 @@ pub(crate) fn read(file: &Path) -> Vec<Stream> {
             .find(|stream| stream.ssrc == ssrc)
             .unwrap();
         stream.contents.push((sequence, payload));
+        stream.last = fields.next().unwrap().parse().unwrap();
     }
     streams
 }
@@ -124,6 +128,7 @@ fn row(line: &str) -> Option<Stream> {
         packets,
         lost,
         contents: Vec::new(),
+        last: 0.0,
     })
 }
 

@@ -1,18 +1,23 @@
-//! A site: a proxy, an NG daemon behind it, and two agents that call each other.
+//! A site: a proxy, an NG daemon behind it, and agents that call each other.
 
-use std::fs::write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::cell::RefCell;
+use std::fs::{read_to_string, write};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::agents::{Agent, Dialog, Parts, loopback, talk};
 use crate::http;
-use crate::party::{Ear, Heard, write_pcap};
-use crate::ports::{Ports, RTP_OFFSET, has_ipv6};
+use crate::party::{Ear, Heard};
+use crate::ports::Ports;
 use crate::process::{Process, command, wait_for};
 use crate::recording;
+use crate::setup::{
+    ELSEWHERE, RELAY, answers, elsewhere_config, homeward_config, kamailio, options, proxy_config,
+    rtpengine,
+};
 
 /// Which NG daemon carries the media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,33 +28,40 @@ pub(crate) enum Daemon {
     Rtpengine,
 }
 
+/// What the relay has agreed on, and with whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setup {
+    /// `primary.example` gets copies, at the logger in the relay.
+    Duplicate,
+    /// So does `other.example`, at a logger elsewhere.
+    TwoPrimaries,
+    /// Calls go through `primary.example`, by the media anchor elsewhere.
+    Redirect,
+}
+
 /// What is set up and called.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     /// The daemon.
     pub(crate) daemon: Daemon,
-    /// User part of the caller's address; also names the call.
-    pub(crate) caller: &'static str,
-    /// Whether the callee is on IPv6 while the caller is on IPv4.
+    /// What the relay knows of others.
+    pub(crate) setup: Setup,
+    /// Who calls whom, at most five.
+    pub(crate) dialogs: &'static [Dialog],
+    /// Whether callees are on IPv6 while callers are on IPv4.
     pub(crate) bridged: bool,
-    /// Whether the caller holds and resumes the call.
-    pub(crate) hold: bool,
 }
 
-impl Plan {
-    const fn callee_address(self) -> IpAddr {
-        if self.bridged {
-            IpAddr::V6(Ipv6Addr::LOCALHOST)
-        } else {
-            CALLER_ADDRESS
-        }
-    }
+/// How a relay makes place for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restart {
+    /// It is asked to end, and started when it has.
+    Orderly,
+    /// It is killed outright, and started again.
+    Killed,
+    /// The next one takes over its sockets.
+    TakenOver,
 }
-
-const CALLER_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-/// What an agent plays: the parts of its speech, one before, in, and after a hold.
-pub(crate) type Parts<'a> = [&'a [Vec<u8>]];
 
 /// The programs of a site, and where they keep their files.
 #[derive(Debug)]
@@ -57,56 +69,48 @@ pub(crate) struct Site {
     plan: Plan,
     ports: Ports,
     // Declared, and so stopped, before the folder goes away.
-    daemon: Process,
-    _proxy: Process,
+    daemon: RefCell<Option<Process>>,
+    elsewhere: RefCell<Option<Process>>,
+    proxy: Process,
     dir: TempDir,
 }
 
 impl Site {
-    /// Starts daemon and proxy, and returns when both answer.
+    /// Starts all programs, and returns when they answer.
     pub(crate) fn start(plan: Plan) -> Self {
-        let dir = TempDir::new().unwrap();
+        // In memory if possible: a logger that is killed loses what waits for its disk, and how
+        // long others keep that busy is no part of a test.
+        let dir = TempDir::new_in("/dev/shm")
+            .or_else(|_| TempDir::new())
+            .unwrap();
         let ports = Ports::find();
-        let mut start = match plan.daemon {
-            Daemon::Homeward => {
-                write(dir.path().join("homeward.toml"), homeward_config(ports)).unwrap();
-                let mut run = command(env!("CARGO_BIN_EXE_homeward"));
-                run.args(["run", "--config", "homeward.toml"]);
-                run
-            }
+        if let Some(text) = elsewhere_config(plan.setup, ports) {
+            write(dir.path().join(ELSEWHERE), text).unwrap();
+        }
+        write(dir.path().join(RELAY), homeward_config(plan.setup, ports)).unwrap();
+        write(dir.path().join("kamailio.cfg"), proxy_config(plan, ports)).unwrap();
+        let mut daemon = match plan.daemon {
+            Daemon::Homeward => homeward(&["run", "--config", RELAY]),
             Daemon::Rtpengine => rtpengine(ports),
         };
-        let mut daemon = Process::start("daemon", dir.path(), &mut start);
-        wait_for("the daemon", Duration::from_secs(15), || {
-            assert!(daemon.runs(), "the daemon has ended:\n{}", daemon.log());
-            answers(ports.ng(), "0_0 d7:command4:pinge", "pong").then_some(())
-        });
-        write(dir.path().join("kamailio.cfg"), proxy_config(plan, ports)).unwrap();
-        let mut kamailio = command("kamailio");
-        kamailio.args([
-            "-DD",
-            "-E",
-            "-f",
-            "kamailio.cfg",
-            "-m",
-            "32",
-            "-M",
-            "8",
-            "-Y",
-        ]);
-        kamailio.arg(dir.path());
-        let mut proxy = Process::start("proxy", dir.path(), &mut kamailio);
+        let mut site = Self {
+            plan,
+            ports,
+            daemon: Some(Process::start("daemon", dir.path(), &mut daemon)).into(),
+            elsewhere: None.into(),
+            proxy: Process::start("proxy", dir.path(), &mut kamailio()),
+            dir,
+        };
+        if plan.setup != Setup::Duplicate {
+            site.start_elsewhere();
+        }
+        site.wait_for_daemon();
+        let proxy = &mut site.proxy;
         wait_for("the proxy", Duration::from_secs(15), || {
             assert!(proxy.runs(), "the proxy has ended:\n{}", proxy.log());
             answers(ports.proxy(), &options(ports.proxy()), "SIP/2.0 200").then_some(())
         });
-        Self {
-            plan,
-            ports,
-            daemon,
-            _proxy: proxy,
-            dir,
-        }
+        site
     }
 
     /// Sends a request to the relay's hooks.
@@ -120,14 +124,60 @@ impl Site {
         recording::find(&self.dir.path().join("data"))
     }
 
-    /// Stops the daemon, which is to end in good order.
-    pub(crate) fn close(mut self) {
-        let status = self.daemon.stop(Duration::from_secs(10));
-        assert!(
-            status.success(),
-            "the daemon: {status}\n{}",
-            self.daemon.log()
-        );
+    /// The recordings that the logger elsewhere has closed.
+    pub(crate) fn recordings_elsewhere(&self) -> Vec<PathBuf> {
+        recording::find(&self.dir.path().join("elsewhere"))
+    }
+
+    /// Starts the logger elsewhere, again if need be, and waits until it answers.
+    pub(crate) fn start_elsewhere(&self) {
+        let mut start = homeward(&["logger", "--config", ELSEWHERE]);
+        let mut process = Process::start("elsewhere", self.dir.path(), &mut start);
+        wait_for("the logger elsewhere", Duration::from_secs(15), || {
+            assert!(process.runs(), "it has ended:\n{}", process.log());
+            http::request(self.ports.door(), "GET", "/healthz", "")
+        });
+        self.elsewhere.replace(Some(process));
+    }
+
+    /// Kills the logger elsewhere outright.
+    pub(crate) fn kill_elsewhere(&self) {
+        let process = self.elsewhere.take();
+        process.unwrap().kill();
+    }
+
+    /// Restarts the relay. Gives when its end began, and when the next one answered.
+    pub(crate) fn restart(&self, how: Restart) -> (Instant, Instant) {
+        let begun = Instant::now();
+        let mut daemon = self.daemon.take().unwrap();
+        let mut run = vec!["run", "--config", RELAY];
+        match how {
+            Restart::Orderly => {
+                let status = daemon.stop(Duration::from_secs(10));
+                assert!(status.success(), "the relay: {status}\n{}", daemon.log());
+            }
+            Restart::Killed => daemon.kill(),
+            Restart::TakenOver => run.push("--take-over"),
+        }
+        let next = Process::start("next", self.dir.path(), &mut homeward(&run));
+        if how == Restart::TakenOver {
+            let status = daemon.wait(Duration::from_secs(10));
+            assert!(status.success(), "the relay: {status}\n{}", daemon.log());
+        }
+        self.daemon.replace(Some(next));
+        self.wait_for_daemon();
+        (begun, Instant::now())
+    }
+
+    /// Stops the daemon and the logger elsewhere, which are to end in good order. Gives all
+    /// recordings that there are then.
+    pub(crate) fn close(self) -> Vec<PathBuf> {
+        let ends = self.elsewhere.take().into_iter();
+        for mut process in [self.daemon.take()].into_iter().flatten().chain(ends) {
+            let status = process.stop(Duration::from_secs(10));
+            assert!(status.success(), "{status}\n{}", process.log());
+        }
+        [self.recordings(), self.recordings_elsewhere()].concat()
     }
 
     /// The ports of the site.
@@ -135,190 +185,88 @@ impl Site {
         self.ports
     }
 
-    /// Call-ID of the one call of the site.
-    pub(crate) fn call_id(&self) -> String {
-        format!("{}-1", self.plan.caller)
+    /// What the programs have printed, for messages of failures.
+    pub(crate) fn log(&self) -> String {
+        let log = |of: &RefCell<Option<Process>>| {
+            of.borrow().as_ref().map_or(String::new(), Process::log)
+        };
+        format!(
+            "{}\nelsewhere:\n{}",
+            log(&self.daemon),
+            log(&self.elsewhere)
+        )
     }
 
-    /// Places the call: the agents play their parts, `during` looks on. Gives what the caller and
-    /// the callee have heard.
+    /// Places the one call of the site: the agents play their parts, `during` looks on. Gives what
+    /// the caller and the callee have heard.
     pub(crate) fn call(
         &self,
         caller: &Parts<'_>,
         callee: &Parts<'_>,
-        during: impl FnOnce(&Self),
+        during: impl FnOnce(&[Ear; 2]),
     ) -> [Vec<Heard>; 2] {
-        let longest = caller
-            .iter()
-            .chain(callee)
-            .map(|part| part.len())
-            .max()
-            .unwrap();
-        // The other party begins a little later: it is given time to end.
-        let talk = Duration::from_millis(20) * u32::try_from(longest).unwrap()
-            + Duration::from_millis(1_500);
-        let callee_address = self.plan.callee_address();
-        let ears = [(0, CALLER_ADDRESS), (1, callee_address)]
-            .map(|(number, address)| Ear::open(address, self.ports.agent(number).rtp()));
-        let mut called = self.agent(1, "bob", callee_address, callee, talk, &[]);
-        let id = format!("{}-%u", self.plan.caller);
-        let proxy = format!("127.0.0.1:{}", self.ports.proxy());
-        let target = [proxy.as_str(), "-cid_str", id.as_str()];
-        let mut calling = self.agent(0, self.plan.caller, CALLER_ADDRESS, caller, talk, &target);
-        during(self);
-        let limit = talk * 3 + Duration::from_secs(20);
-        for (who, agent) in [("caller", &mut calling), ("callee", &mut called)] {
-            let status = agent.wait(limit);
-            let trace = std::fs::read_to_string(self.dir.path().join(format!("{who}.messages")));
-            let (trace, log) = (trace.unwrap_or_default(), self.daemon.log());
-            assert!(status.success(), "{who}: {status}\n{trace}\ndaemon:\n{log}");
-        }
-        ears.map(Ear::close)
+        let mut heard = self.calls(&[[caller, callee]], |ears| during(&ears[0]));
+        heard.pop().unwrap()
     }
 
-    fn agent(
+    /// Places all calls of the site at once.
+    pub(crate) fn calls(
         &self,
-        number: u16,
-        user: &str,
-        address: IpAddr,
-        parts: &Parts<'_>,
-        talk: Duration,
-        more: &[&str],
-    ) -> Process {
-        let who = ["caller", "callee"][usize::from(number)];
-        let ports = self.ports.agent(number);
-        let scenario = match (number, self.plan.hold) {
-            (0, false) => include_str!("data/caller.xml"),
-            (0, true) => include_str!("data/caller_hold.xml"),
-            (_, false) => include_str!("data/callee.xml"),
-            (_, true) => include_str!("data/callee_hold.xml"),
-        };
-        let mut scenario = scenario
-            .replace("@USER@", user)
-            .replace("@FAMILY@", if address.is_ipv6() { "6" } else { "4" })
-            .replace("@ADDRESS@", &address.to_string())
-            .replace("@OFFSET@", &RTP_OFFSET.to_string())
-            .replace("@TALK@", &talk.as_millis().to_string());
-        for (part, packets) in (1..).zip(parts) {
-            let name = format!("{who}{part}.pcap");
-            write_pcap(&self.dir.path().join(&name), packets);
-            scenario = scenario.replace(&format!("@PART{part}@"), &name);
+        said: &[[&Parts<'_>; 2]],
+        during: impl FnOnce(&[[Ear; 2]]),
+    ) -> Vec<[Vec<Heard>; 2]> {
+        assert_eq!(said.len(), self.plan.dialogs.len());
+        let talk = talk(said.iter().flatten().flat_map(|parts| parts.iter()));
+        let agents: Vec<[Agent; 2]> = (0..said.len()).map(|dialog| self.agents(dialog)).collect();
+        let ears: Vec<[Ear; 2]> = agents
+            .iter()
+            .map(|both| both.map(|agent| Ear::open(agent.address, agent.ports.rtp())))
+            .collect();
+        let mut running = Vec::new();
+        // Who is called has to listen first.
+        for side in [1, 0] {
+            for (both, parts) in agents.iter().zip(said) {
+                let (agent, parts) = (both[side], parts[side]);
+                let process = agent.start(self.dir.path(), self.ports.proxy(), parts, talk);
+                running.push((agent.name(), process));
+            }
         }
-        let file = format!("{who}.xml");
-        write(self.dir.path().join(&file), scenario).unwrap();
-        let mut sipp = command("sipp");
-        sipp.args([
-            "-sf",
-            &file,
-            "-m",
-            "1",
-            "-nostdin",
-            "-trace_msg",
-            "-message_file",
-        ])
-        .arg(format!("{who}.messages"))
-        .args(["-i", &host(address), "-p", &ports.sip().to_string()])
-        .args([
-            "-mi",
-            &address.to_string(),
-            "-mp",
-            &ports.base().to_string(),
-        ])
-        .args([
-            "-cp",
-            &ports.control().to_string(),
-            "-timeout",
-            "60s",
-            "-timeout_error",
-        ])
-        .args(more);
-        Process::start(who, self.dir.path(), &mut sipp)
+        during(&ears);
+        let limit = talk * 3 + Duration::from_secs(20);
+        for (name, agent) in &mut running {
+            let status = agent.wait(limit);
+            let trace = read_to_string(self.dir.path().join(format!("{name}.messages")));
+            let (trace, log) = (trace.unwrap_or_default(), self.log());
+            assert!(
+                status.success(),
+                "{name}: {status}\n{trace}\ndaemon:\n{log}"
+            );
+        }
+        ears.into_iter().map(|both| both.map(Ear::close)).collect()
+    }
+
+    fn agents(&self, dialog: usize) -> [Agent; 2] {
+        let number = u16::try_from(dialog).unwrap() * 2;
+        [false, true].map(|is_callee| Agent {
+            dialog: self.plan.dialogs[dialog],
+            is_callee,
+            ports: self.ports.agent(number + u16::from(is_callee)),
+            address: loopback(is_callee && self.plan.bridged),
+        })
+    }
+
+    fn wait_for_daemon(&self) {
+        let mut daemon = self.daemon.borrow_mut();
+        let daemon = daemon.as_mut().unwrap();
+        wait_for("the daemon", Duration::from_secs(15), || {
+            assert!(daemon.runs(), "the daemon has ended:\n{}", daemon.log());
+            answers(self.ports.ng(), "0_0 d7:command4:pinge", "pong").then_some(())
+        });
     }
 }
 
-/// Whether a datagram to a loopback port is answered as expected.
-fn answers(port: u16, question: &str, expected: &str) -> bool {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_millis(300)))
-        .unwrap();
-    socket.connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    let mut buffer = [0; 2048];
-    let length = socket
-        .send(question.as_bytes())
-        .and_then(|_| socket.recv(&mut buffer));
-    length.is_ok_and(|length| String::from_utf8_lossy(&buffer[..length]).contains(expected))
-}
-
-fn options(port: u16) -> String {
-    format!(
-        "OPTIONS sip:127.0.0.1:{port} SIP/2.0\r\n\
-         Via: SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bKup\r\n\
-         From: <sip:test@127.0.0.1>;tag=1\r\nTo: <sip:test@127.0.0.1>\r\nCall-ID: up\r\n\
-         CSeq: 1 OPTIONS\r\nMax-Forwards: 9\r\nContent-Length: 0\r\n\r\n"
-    )
-}
-
-fn proxy_config(plan: Plan, ports: Ports) -> String {
-    let port = ports.proxy();
-    let listen6 = if plan.bridged {
-        format!("listen=udp:[::1]:{port}")
-    } else {
-        String::new()
-    };
-    let [offer, answer] = if plan.bridged {
-        ["address-family=IP6", "address-family=IP4"]
-    } else {
-        [""; 2]
-    };
-    let callee = format!("{}:{}", host(plan.callee_address()), ports.agent(1).sip());
-    include_str!("data/kamailio.cfg")
-        .replace("@SIP@", &port.to_string())
-        .replace("@NG@", &ports.ng().to_string())
-        .replace("@LISTEN6@", &listen6)
-        .replace("@CALLEE@", &callee)
-        .replace("@OFFER@", offer)
-        .replace("@ANSWER@", answer)
-}
-
-/// The file that the relay is started with.
-pub(crate) fn homeward_config(ports: Ports) -> String {
-    let (first, last) = ports.media();
-    let (logger_first, logger_last) = ports.logger();
-    let ipv6 = if has_ipv6() { ", \"::1\"" } else { "" };
-    include_str!("data/homeward.toml")
-        .replace("@IPV6@", ipv6)
-        .replace("@PORTS@", &format!("{first}, {last}"))
-        .replace("@LOGGER_PORTS@", &format!("{logger_first}, {logger_last}"))
-        .replace("@NG@", &ports.ng().to_string())
-        .replace("@HTTP@", &ports.http().to_string())
-}
-
-fn rtpengine(ports: Ports) -> Command {
-    let (first, last) = ports.media();
-    let mut command = command("rtpengine");
+fn homeward(args: &[&str]) -> Command {
+    let mut command = command(env!("CARGO_BIN_EXE_homeward"));
+    command.args(args);
     command
-        .args([
-            "--config-file=none",
-            "--table=-1",
-            "--foreground",
-            "--log-stderr",
-        ])
-        .args(["--log-level=6", "--delete-delay=0", "--num-threads=1"])
-        .arg("--interface=127.0.0.1")
-        .arg(format!("--listen-ng=127.0.0.1:{}", ports.ng()))
-        .args([format!("--port-min={first}"), format!("--port-max={last}")]);
-    if has_ipv6() {
-        command.arg("--interface=::1");
-    }
-    command
-}
-
-/// An address as it stands in a URI.
-fn host(address: IpAddr) -> String {
-    if address.is_ipv6() {
-        format!("[{address}]")
-    } else {
-        address.to_string()
-    }
 }

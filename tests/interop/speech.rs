@@ -11,6 +11,9 @@ use crate::process::output;
 /// Samples in a packet of 20 ms at 8 kHz; octets as well.
 pub(crate) const FRAME: usize = 160;
 
+/// Frames in a second.
+pub(crate) const FRAMES_A_SECOND: usize = 50;
+
 /// What one party says: mono, 8 kHz, a whole number of frames.
 #[derive(Clone, Debug)]
 pub(crate) struct Speech {
@@ -68,6 +71,27 @@ impl Speech {
             samples: samples(&read(linear).unwrap()),
             coded: read(coded).unwrap(),
         }
+    }
+
+    /// Its first seconds.
+    pub(crate) fn cut(&self, seconds: usize) -> Self {
+        self.part(0, seconds * FRAMES_A_SECOND)
+    }
+
+    /// The frames from `first` to before `end`.
+    pub(crate) fn part(&self, first: usize, end: usize) -> Self {
+        let range = first * FRAME..end * FRAME;
+        Self {
+            samples: self.samples[range.clone()].to_vec(),
+            coded: self.coded[range].to_vec(),
+        }
+    }
+
+    /// This one, and then the other.
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        self.samples.extend_from_slice(&other.samples);
+        self.coded.extend_from_slice(&other.coded);
+        self
     }
 
     /// Its frames.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, Call, Party, context, eventually, http, media_of};
+use crate::harness::{Bench, Call, Party, Setup, context, eventually, http, media_of};
 
 #[test]
 fn new_calls_go_elsewhere_and_those_that_are_up_go_on() {
@@ -26,7 +26,7 @@ fn new_calls_go_elsewhere_and_those_that_are_up_go_on() {
     assert!(bench.metrics().contains("homeward_draining 1"));
 
     // The text that all proxies take as "try the next node".
-    let mut refused = offered.clone();
+    let mut refused = offered;
     refused["call-id"] = json!("new");
     let answer = ng.ask(&refused);
     assert_eq!(answer["result"], "error", "{answer}");
@@ -155,7 +155,10 @@ fn hostile_wishes_are_named_and_change_nothing() {
 
 #[test]
 fn every_call_is_on_exactly_one_page() {
-    let bench = Bench::start();
+    let bench = Bench::with(Setup {
+        ports: 100,
+        ..Setup::default()
+    });
     let ng = bench.ng();
     let party = Party::new(1);
     for number in 0..23 {

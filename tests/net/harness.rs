@@ -38,9 +38,9 @@ pub(crate) struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            ports: 100,
+            ports: 60,
             max_calls: 1_000,
-            archive_ports: 200,
+            archive_ports: 100,
             on_logger_loss: "continue",
             agreements: String::new(),
         }

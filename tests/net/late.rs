@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Bench, Call, Ng, Party, Recorded, context, eventually, media_of};
+use crate::harness::{Bench, Call, Ng, Party, Recorded, Setup, context, eventually, media_of};
 
 fn said(party: &Party, numbers: Range<u16>) -> Vec<Vec<u8>> {
     numbers.map(|seq| party.packet(seq)).collect()
@@ -70,8 +70,11 @@ fn a_context_that_comes_late_brings_the_call_from_its_first_packet() {
     bench.migrate("alice");
     let call = Call::up(&bench.ng(), "late", &json!({}));
     call.talk(1, 201);
-    let before = explain(&bench, "late");
-    assert_eq!(before["legs"][0]["preroll"]["kept"], 200, "{before}");
+    eventually("all is kept", || {
+        let before = explain(&bench, "late");
+        let kept = |leg: usize| before["legs"][leg]["preroll"]["kept"] == 200;
+        (kept(0) && kept(1)).then_some(())
+    });
     put_context(&bench, &call, "alice", "bob");
     call.talk(201, 301);
     eventually("the pre-roll is sent", || {
@@ -113,10 +116,58 @@ fn a_context_without_a_match_keeps_nothing_for_a_later_record() {
 }
 
 #[test]
+fn a_late_context_for_which_no_logger_has_room_leaves_a_gap_that_shows() {
+    let bench = Bench::with(Setup {
+        archive_ports: 4,
+        ..Setup::default()
+    });
+    bench.migrate("alice");
+    let ng = bench.ng();
+    let first = Call::up(&ng, "first", &context("alice", "bob"));
+    first.talk(1, 3);
+    let late = Call::up(&ng, "late", &json!({}));
+    late.talk(1, 31);
+    eventually("all is kept", || {
+        (figure(&bench, "homeward_preroll_packets") == 60).then_some(())
+    });
+    put_context(&bench, &late, "alice", "bob");
+    eventually("what was kept is given up", || {
+        (figure(&bench, "homeward_preroll_packets_evicted_total") == 60).then_some(())
+    });
+    assert_eq!(figure(&bench, "homeward_preroll_packets"), 0);
+    assert_eq!(figure(&bench, "homeward_preroll_packets_sent_total"), 0);
+    let explained = explain(&bench, "late");
+    for leg in [0, 1] {
+        let preroll = &explained["legs"][leg]["preroll"];
+        assert_eq!(
+            preroll,
+            &json!({ "kept": 0, "sent": 0, "evicted": 30 }),
+            "{explained}"
+        );
+    }
+    late.talk(31, 41);
+    late.down(&ng);
+    assert_eq!(figure(&bench, "homeward_preroll_packets_evicted_total"), 60);
+}
+
+fn figure(bench: &Bench, name: &str) -> u64 {
+    let text = bench.metrics();
+    let mut lines = text.lines();
+    let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name} in {text}"))
+        .parse()
+        .unwrap()
+}
+
+#[test]
 fn a_call_that_ends_undecided_leaves_nothing_but_a_count() {
     let bench = Bench::start();
     let call = Call::up(&bench.ng(), "never", &json!({}));
     call.talk(1, 31);
+    // A packet is kept a moment after the other side has it.
+    eventually("all is kept", || {
+        (figure(&bench, "homeward_preroll_packets") == 60).then_some(())
+    });
     call.down(&bench.ng());
     bench.migrate("alice");
     let explained = explain(&bench, "never");

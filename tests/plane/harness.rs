@@ -47,6 +47,14 @@ pub(crate) fn is_silent(socket: &UdpSocket) -> bool {
     silent
 }
 
+/// Lets time pass: not less than that.
+pub(crate) fn pause(time: Duration) {
+    let end = Clock::monotonic() + time;
+    while Clock::monotonic() < end {
+        std::thread::park_timeout(end.saturating_sub(Clock::monotonic()));
+    }
+}
+
 pub(crate) fn rtp(ssrc: u32, sequence: u16, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x80, 0];
     packet.extend(sequence.to_be_bytes());

@@ -32,6 +32,9 @@ const SOON: HomeLimits = HomeLimits {
     unreachable_after: Duration::from_millis(50),
     return_after: Duration::from_millis(50),
 };
+/// Between packets where limits have to pass: otherwise as many would be sent in that time as the
+/// machine can, and home remembers the last 1,024 only.
+const PACE: Duration = Duration::from_millis(1);
 /// Longer than any test runs.
 const NEVER: HomeLimits = HomeLimits {
     unreachable_after: Duration::from_secs(3_600),
@@ -104,6 +107,7 @@ impl Redirected {
     /// the switch on. Gives the number of the next packet and the event.
     fn lose(&self, first: u16) -> (u16, Event) {
         for sequence in first.. {
+            pause(PACE);
             let packet = rtp(1, sequence, &[1; 50]);
             let forwarded = u64::from(sequence) + 1;
             self.call
@@ -268,6 +272,7 @@ fn altered_and_doubled_packets_do_not_keep_a_home_alive() {
     r.anchor_returns(&first);
     assert_eq!(receive(&r.call.b), first);
     for sequence in 1.. {
+        pause(PACE);
         let mut packet = rtp(1, sequence, &[1; 50]);
         r.anchor_gets(&packet);
         r.anchor_returns(&first);
@@ -345,6 +350,7 @@ fn comes_back(r: &Redirected, first: u16) {
     let before = late(&r.out.snapshot());
     let mut back = None;
     for sequence in first..first + 10_000 {
+        pause(PACE);
         let packet = rtp(1, sequence, &[1; 50]);
         r.anchor_gets(&packet);
         // Straight, and before the probe has come back.
@@ -440,10 +446,7 @@ fn push_to_talk_silence_is_no_silence_of_home() {
             }
             sequence += 1;
         }
-        let end = Clock::monotonic() + 3 * SOON.unreachable_after;
-        while Clock::monotonic() < end {
-            std::thread::park_timeout(SOON.unreachable_after);
-        }
+        pause(3 * SOON.unreachable_after);
     }
     assert_eq!(drained(&r.call.plane), []);
     let seen = r.out.wait(|s| s.forwarded == 12);
@@ -598,6 +601,7 @@ fn events_find_their_way_through_a_full_queue() {
     settle(&plane);
     // Nobody reads events: the first, of an address learned, fills the queue.
     for sequence in 0.. {
+        pause(PACE);
         for left in &lefts {
             let packet = rtp(1, sequence, &[1; 20]);
             a.send_to(&packet, left.address).unwrap();

@@ -143,3 +143,37 @@ fn a_logger_that_cannot_be_reached_is_counted() {
         assert_eq!(receive(&logger), rtp(1, sequence, &[1; 160]));
     }
 }
+
+/// Whoever takes a logger away knows from then on that it gets nothing more, also if packets come
+/// before the worker has looked; and it gets all that went on before.
+#[test]
+fn a_logger_that_is_taken_away_gets_what_came_before_and_nothing_after() {
+    let call = pair(Expect::Rtp, V4, V4);
+    let logger = endpoint(V4);
+    let send = |sequence| {
+        let packet = rtp(1, sequence, &[1; 20]);
+        call.a.send_to(&packet, call.left.address).unwrap();
+    };
+    for round in 0..300 {
+        mirror(&call.plane, &call.left, &[&logger]);
+        settle(&call.plane);
+        for place in 0..3 {
+            send(round * 5 + place);
+        }
+        for place in 0..3 {
+            assert_eq!(receive(&call.b), rtp(1, round * 5 + place, &[1; 20]));
+        }
+        mirror(&call.plane, &call.left, &[]);
+        for place in 3..5 {
+            send(round * 5 + place);
+        }
+        for place in 3..5 {
+            assert_eq!(receive(&call.b), rtp(1, round * 5 + place, &[1; 20]));
+        }
+        settle(&call.plane);
+        for place in 0..3 {
+            assert_eq!(receive(&logger), rtp(1, round * 5 + place, &[1; 20]));
+        }
+        assert!(is_silent(&logger), "round {round}");
+    }
+}

@@ -13,7 +13,7 @@ use crossbeam::channel::{Receiver as Channel, Sender};
 use rustc_hash::FxHashMap;
 
 use super::fault::Injector;
-use super::intake::{Arrival, Intake, Received, Watch};
+use super::intake::{Arrival, BATCH, Intake, Received, Watch};
 use super::registry::{Attached, Command};
 use super::returning::Returned;
 use super::service::Shared;
@@ -165,19 +165,37 @@ impl Receiver {
                 self.commands();
             }
             total += received.count;
-            self.state.now = clock.now();
-            self.state.dropped(&received);
-            for place in 0..received.count {
-                let Some(arrival) = self.intake.arrival(&received, place) else {
-                    continue;
-                };
-                if self.state.arrival(&arrival) {
-                    // A full socket loses it, as any network may.
-                    let _ = self.intake.send_back(&received, place);
-                }
-            }
+            self.look_at(&received);
         }
         total
+    }
+
+    fn look_at(&mut self, received: &Received) {
+        self.state.now = self.state.shared.clock.now();
+        self.state.dropped(received);
+        for place in 0..received.count {
+            let Some(arrival) = self.intake.arrival(received, place) else {
+                continue;
+            };
+            if self.state.arrival(&arrival) {
+                // A full socket loses it, as any network may.
+                let _ = self.intake.send_back(received, place);
+            }
+        }
+    }
+
+    /// Takes what has arrived at a port and was not looked at yet, a bounded number of packets.
+    fn empty(&mut self, port: u16) {
+        let clock = self.state.shared.clock;
+        for _ in 0..LAST_TURNS {
+            let Some(received) = self.intake.receive_at(port, &clock) else {
+                break;
+            };
+            self.look_at(&received);
+            if received.count < BATCH {
+                break;
+            }
+        }
     }
 
     fn commands(&mut self) {
@@ -234,6 +252,11 @@ impl Receiver {
 
     /// Ends a stream, and frees its port unless another stream has it by now.
     fn release(&mut self, stream: Attached) {
+        // The grace time is over, but not necessarily because nothing has come: this thread may
+        // have had no processor all the while.
+        if self.state.owns(stream.port, stream.id) {
+            self.empty(stream.port);
+        }
         self.state.finish(stream.port, stream.id);
         let shared = Arc::clone(&self.state.shared);
         let mut registry = shared.registry();
@@ -316,6 +339,20 @@ impl State {
     fn is_free(&self, port: u16) -> bool {
         let free = |slot: &Slot| slot.live.is_none() && slot.before.is_none();
         self.ports.get(&port).is_some_and(free)
+    }
+
+    /// Whether a port belongs to this stream.
+    fn owns(&self, port: u16, id: u64) -> bool {
+        let slot = self.ports.get(&port);
+        slot.is_some_and(|slot| {
+            [
+                slot.live.as_ref(),
+                slot.before.as_ref().map(|(_, live)| live),
+            ]
+            .into_iter()
+            .flatten()
+            .any(|live| live.id == id)
+        })
     }
 
     /// Gives a packet to the stream that has its port.
@@ -449,5 +486,8 @@ const IDLE: Duration = Duration::from_millis(500);
 const BUSY: Duration = Duration::from_millis(2);
 /// Events that wait for the writer before commands have to wait as well.
 const MAX_WAITING: usize = 65_536;
-/// Rounds over the sockets when the service stops.
+/// Rounds over the sockets when the service stops, and over a port when it is released.
 const LAST_TURNS: usize = 50;
+
+#[cfg(test)]
+mod tests;

@@ -454,3 +454,36 @@ fn zero_turns_it_off() {
         assert!(bench.is_clean());
     }
 }
+
+/// Keeps twenty packets for each of these, and says that nobody takes what should be had.
+fn unserved(calls: &[u64]) -> Bench {
+    let mut bench = Bench::new(&bounds(10, 256, 1_024), calls);
+    for index in (0..).zip(calls).map(|(index, _)| index) {
+        for n in 0..20 {
+            bench.take(index, &voice(n));
+        }
+        bench.prerolls.unserved(&mut bench.slots, index);
+    }
+    bench
+}
+
+#[test]
+fn what_should_be_had_and_nobody_takes_is_a_gap() {
+    let mut bench = unserved(&[1, 2, 3, 4]);
+    let hq = logger();
+    // Decided; decided for another logger too, which takes it; still undecided; closed.
+    bench.tell(0, None);
+    bench.tell(1, None);
+    bench.aim(1, &[&hq]);
+    bench.close(3);
+    bench.settle();
+    bench.pass(Duration::from_secs(1));
+    assert_eq!((bench.counts(0), bench.counts(1)), ((0, 0, 20), (0, 20, 0)));
+    assert_eq!(heard(&hq).len(), 20);
+    assert_eq!((bench.counts(2), bench.counts(3)), ((20, 0, 0), (0, 0, 20)));
+    // That it was so for a command says nothing about a later one.
+    bench.tell(2, None);
+    bench.settle();
+    assert_eq!(bench.counts(2), (0, 0, 0));
+    assert!(bench.is_clean());
+}

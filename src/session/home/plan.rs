@@ -248,6 +248,7 @@ pub(in super::super) fn open(
     queue: &mut VecDeque<Command>,
 ) {
     for place in 0..draft.homes.len() {
+        let probes = draft.homes[place].probes(now);
         let home = &draft.homes[place];
         if home.next_try().is_some() || home.pairs().next().is_none() {
             continue;
@@ -270,6 +271,7 @@ pub(in super::super) fn open(
             Some(told) if *told != offer => {
                 queue.push_back(Command::HomeUpdate { home: id, offer });
             }
+            Some(_) if probes => queue.push_back(Command::HomeProbe { home: id }),
             Some(_) => {}
         }
     }

@@ -88,12 +88,29 @@ impl PacketRing {
     /// Receives up to `count` datagrams into the buffers from `first` on, without waiting; gives
     /// their number, zero if there were none.
     pub fn receive(&mut self, socket: &impl AsFd, first: usize, count: usize) -> io::Result<usize> {
+        self.receive_with(socket, first, count, libc::MSG_DONTWAIT)
+    }
+
+    /// Shows the next datagram in buffer `index`, and leaves it in the socket; whether there is
+    /// one.
+    pub fn peek(&mut self, socket: &impl AsFd, index: usize) -> io::Result<bool> {
+        let flags = libc::MSG_DONTWAIT | libc::MSG_PEEK;
+        Ok(self.receive_with(socket, index, 1, flags)? == 1)
+    }
+
+    fn receive_with(
+        &mut self,
+        socket: &impl AsFd,
+        first: usize,
+        count: usize,
+        flags: libc::c_int,
+    ) -> io::Result<usize> {
         let fd = socket.as_fd().as_raw_fd();
         let Some(headers) = self.headers.get_mut(first..first.saturating_add(count)) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let room = libc::c_uint::try_from(headers.len()).unwrap_or(libc::c_uint::MAX);
-        let (start, flags) = (headers.as_mut_ptr(), libc::MSG_DONTWAIT);
+        let start = headers.as_mut_ptr();
         let result = uninterrupted(|| {
             // SAFETY: `start` is good for `room` headers, and each points to buffers of this
             // ring that nobody else uses during the call.

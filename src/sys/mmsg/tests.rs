@@ -70,9 +70,28 @@ fn tells_what_was_cut_and_what_was_dropped() {
 }
 
 #[test]
+fn what_is_only_looked_at_stays() {
+    let (a, b) = pair();
+    sockopt::set_receive_timestamps(&b).unwrap();
+    let mut ring = PacketRing::new(2);
+    assert!(!ring.peek(&b, 1).unwrap());
+    a.send_to(&[1], address(&b)).unwrap();
+    a.send_to(&[2], address(&b)).unwrap();
+    for _ in 0..2 {
+        assert!(ring.peek(&b, 1).unwrap());
+        assert_eq!(ring.datagram(1).bytes, [1]);
+        assert!(ring.datagram(1).received.is_some());
+    }
+    assert_eq!(ring.receive(&b, 0, 2).unwrap(), 2);
+    assert_eq!(ring.datagram(0).bytes, [1]);
+    assert!(!ring.peek(&b, 0).unwrap());
+}
+
+#[test]
 fn refuses_what_is_outside_the_ring() {
     let (a, _) = pair();
     let mut ring = PacketRing::new(2);
+    assert!(ring.peek(&a, 2).is_err());
     assert!(ring.receive(&a, 1, 2).is_err());
     assert!(ring.receive(&a, usize::MAX, 2).is_err());
     assert!(ring.datagram(2).bytes.is_empty());

@@ -13,6 +13,9 @@ fn every_metric_has_its_meaning_and_unit() {
         media: Media {
             octets: 1_720,
             drops: vec![("stranger", 2)],
+            preroll_kept: 11,
+            preroll_sent: 12,
+            preroll_evicted: 13,
             ..Media::default()
         },
         workers: vec![Worker {
@@ -51,6 +54,9 @@ fn every_metric_has_its_meaning_and_unit() {
             failures: 1,
             bypasses: 4,
             returns: 3,
+            sent: 21,
+            returned: 20,
+            lost: 1,
         },
         archive: Some(Archive {
             packets: vec![("stored", 48)],
@@ -89,6 +95,12 @@ fn every_metric_has_its_meaning_and_unit() {
         "homeward_home_failures_total 1",
         "homeward_home_bypasses_total 4",
         "homeward_home_returns_total 3",
+        "homeward_home_packets_sent_total 21",
+        "homeward_home_packets_returned_total 20",
+        "homeward_home_packets_lost 1",
+        "homeward_preroll_packets 11",
+        "homeward_preroll_packets_sent_total 12",
+        "homeward_preroll_packets_evicted_total 13",
         "homeward_calls_started_total 9",
         "homeward_calls_ended_total{reason=\"media-timeout\"} 1",
         "homeward_calls_duration_seconds_total 1.5",
