@@ -317,7 +317,10 @@ mod tests {
             .into_iter()
             .filter_map(|said| match said {
                 Announcement::Only { first, last, open } => Some((first, last, open.len())),
-                _ => None,
+                Announcement::Open { .. }
+                | Announcement::Attach { .. }
+                | Announcement::Detach { .. }
+                | Announcement::Close { .. } => None,
             });
         let pieces: Vec<_> = pieces.collect();
         let wanted = [
