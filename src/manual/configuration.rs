@@ -128,6 +128,7 @@
 //! | `transport` | required | `"static"`: each direction of a media has a port of its own there; `"sip"`: it is asked by INVITE |
 //! | `address` | required | its IP address; for `sip` address and port, as `"192.0.2.9:5060"` |
 //! | `ports` | required for `static` | first and last UDP port that it listens on; this relay alone gives them out |
+//! | `sip_local` | chosen by the system | for `sip`: our own SIP address and port towards it |
 //! | `interface` | the first one | the interface that faces it; it must have an address of the anchor's family |
 //! | `unreachable_after` | `"2s"` | packets were sent there for so long and none came back: it is bypassed |
 //! | `return_after` | `"5s"` | it has answered without a pause for so long: media goes through it again |
@@ -189,6 +190,19 @@
 //! | `block_bytes` | `65536` | a block is sealed at so many octets |
 //! | `block_age` | `"100ms"` | or at this age |
 //! | `segment_bytes` | `268435456` | a segment file is closed at so many octets |
+//!
+//! ## `[media_anchor]`
+//!
+//! Makes the logger a media anchor for redirected calls ([`media_anchor`](super::media_anchor)).
+//!
+//! | key | default | meaning |
+//! | --- | --- | --- |
+//! | `sip` | required | UDP addresses that INVITEs come in on |
+//! | `bind` | as in `sip` | addresses for media, one of each family |
+//! | `ports` | required | first and last UDP port for media; not those of `[archive]` |
+//! | `relays` | loopback | who may call; required beyond loopback |
+//! | `max_calls` | `1000` | further calls are refused |
+//! | `media_timeout` | `"10m"` | a call without a packet for so long is ended |
 //!
 //! ## `[log]`
 //!

@@ -114,6 +114,27 @@
 //! each call after the restart. A logger elsewhere goes on with the recording that it has, if it
 //! hears of the relay again within a minute.
 //!
+//! # The relay is replaced without losing a packet
+//!
+//! Start the new process beside the old one, on the same configuration and data directory:
+//!
+//! ```sh
+//! homeward run --config site.toml --take-over
+//! ```
+//!
+//! It asks the old one at `handover.sock` in `data_dir` (open to its own user and root only). The old
+//! one answers the requests that have begun, writes its journal, passes the sockets of media, NG
+//! and HTTP, closes its files and ends with status 0; the new one goes on with the calls. What
+//! arrives meanwhile waits in the sockets, so that packets of calls come late, and none is lost.
+//! If nobody is there to take over from, the new one just starts. If the old one dies on the way,
+//! the journal tells the rest. An embedded logger changes hands too: a call has a recording from
+//! each process, the first one marked incomplete, and together they hold what was carried. Home
+//! legs of redirected calls are set up anew; until then their media goes straight, and what was at
+//! home in that moment does not come back.
+//!
+//! A service manager that watches the old process sees it end: it must neither count that as a
+//! failure nor start another one.
+//!
 //! # The relay does not start
 //!
 //! `homeward check FILE` names every mistake in a configuration at once, each with its key, and
