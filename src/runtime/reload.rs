@@ -1,7 +1,7 @@
 //! Reading the configuration again while calls are up (`crate::manual::operations`).
 //!
 //! The file is read and checked aside, with all files that it refers to; what it changes is
-//! decided by [`changes`](super::changes), and only then anything is applied, all of it at once.
+//! decided by [`changes`], and only then anything is applied, all of it at once.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

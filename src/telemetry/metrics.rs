@@ -13,12 +13,13 @@ use prometheus_client::encoding::DescriptorEncoder;
 use self::write::{Labels, Writer};
 
 mod home;
-pub use self::primary::Primary;
-
+mod journal;
 mod primary;
 mod write;
 
 pub use self::home::{HomeAnchor, MediaAnchor};
+pub use self::journal::Journal;
+pub use self::primary::Primary;
 
 /// Everything that one scrape shows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -53,21 +54,6 @@ pub struct Snapshot {
     pub tellings: Vec<Tellings>,
     /// Whether no new calls are taken, so that the process can be ended.
     pub draining: bool,
-}
-
-/// Figures of the call journal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Journal {
-    /// Calls whose latest state could not be written yet.
-    pub behind: u64,
-    /// Attempts to write that failed.
-    pub errors: u64,
-    /// Rows written and taken away.
-    pub written: u64,
-    /// Calls of an earlier process that go on.
-    pub restored: u64,
-    /// Calls of an earlier process that do not.
-    pub lost: u64,
 }
 
 /// Counts of calls.
@@ -490,37 +476,6 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    fn journal(&self, w: &mut Writer<'_>) -> fmt::Result {
-        let Some(journal) = self.journal else {
-            return Ok(());
-        };
-        w.gauge(
-            "journal_behind",
-            "Calls whose latest state could not be written to the journal yet",
-            journal.behind,
-        )?;
-        w.counter(
-            "journal_errors",
-            "Attempts to write the call journal that failed",
-            journal.errors,
-        )?;
-        w.counter(
-            "journal_rows",
-            "Rows of the call journal written or taken away",
-            journal.written,
-        )?;
-        w.counter(
-            "calls_restored",
-            "Calls of an earlier process that go on",
-            journal.restored,
-        )?;
-        w.counter(
-            "calls_not_restored",
-            "Calls of an earlier process that do not go on",
-            journal.lost,
-        )
-    }
-
     fn tellings(&self, w: &mut Writer<'_>) -> fmt::Result {
         let label = |told: &Tellings| Labels::one("primary", told.primary.clone());
         let rows = self.tellings.iter();

@@ -10,3 +10,4 @@ mod hostile;
 mod lifecycle;
 mod mirror;
 mod preroll;
+mod redirected;
