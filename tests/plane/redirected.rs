@@ -169,7 +169,7 @@ impl Reflector {
     }
 }
 
-impl std::ops::Drop for Reflector {
+impl Drop for Reflector {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
         let _ = self.thread.take().unwrap().join();
